@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * base/arena.h - bump allocation for things that die together (a parsed file, a world); bounded; heap behind it */
+#pragma once
+
+#include <ringwall/base/str.h>
+
+struct arena_chunk;
+struct arena {
+    struct arena_chunk *last; /* NULL: nothing allocated */
+    size_t bytes;             /* handed out so far */
+    size_t bytes_max;         /* 0: no bound */
+};
+#define ARENA_NULL ((struct arena){0})
+
+void *arena_alloc(struct arena *a, size_t n);                    /* zeroed, 16-aligned; NULL: bound or memory */
+struct str arena_str(struct arena *a, struct str s, bool *ok);   /* copy, NUL added behind; clears *ok on failure */
+struct str arena_strf(struct arena *a, bool *ok, const char *fmt, ...) printf_like(3, 4);
+void arena_deinit(struct arena *a);
+#define arena_array(a, type, count) ((type *)arena_alloc((a), sizeof(type) * (count)))
