@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * model/route.h - where a captured connection goes (facts/ztunnel.md 3.3, with our refusals)
+ *
+ * Never plaintext to a mesh workload unless its PeerAuthentication for that port is DISABLE (DESIGN rule 1). */
+#pragma once
+
+#include <ringwall/base/rng.h>
+#include <ringwall/model/close_reason.h>
+#include <ringwall/model/world.h>
+
+enum route_kind { ROUTE_TUNNEL, ROUTE_PLAIN, ROUTE_REFUSE };
+struct route {
+    enum route_kind kind;
+    enum close_reason reason;         /* REFUSE: why */
+    struct endpoint target;           /* TUNNEL: :authority (workload ip:port); PLAIN: where to connect */
+    const struct workload *workload;  /* destination; NULL: outside the mesh's knowledge */
+    const struct service *service;    /* when a service was dialled */
+};
+/* `ports`: the proxy's own three, refused as destinations on mesh workloads and loopback. `tried` (may be NULL): endpoints not to take again. */
+struct route_tried {
+    struct endpoint items[8];
+    size_t n;
+};
+void route_outbound(const struct world *w, const struct workload *source, const struct endpoint *dialled, const uint16_t ports[3],
+                    const struct route_tried *tried, struct rng *rng, struct route *ret);

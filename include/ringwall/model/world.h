@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * model/world.h - one immutable, validated snapshot of everything the files say (DESIGN 2)
+ *
+ * Built by one thread, read by all after publication. Pointers into a world are valid until the reader's next quiet
+ * point (base/publish.h): no flow keeps one across loop turns. */
+#pragma once
+
+#include <ringwall/model/identity.h>
+#include <ringwall/model/spec.h>
+
+struct world;
+struct policy_table; /* what applies to one workload, compiled; see authz.h */
+struct service;
+
+struct workload {
+    struct str kind, ns, name, uid, node, network, cluster;
+    struct origin at;
+    struct identity identity;
+    const struct addr *addrs;
+    size_t n_addrs;
+    const struct label *labels;
+    size_t n_labels;
+    bool enrolled;     /* in the mesh: captured on its own node, and speaks HBONE to others */
+    bool host_network; /* not found by address, never enrolled */
+    bool ready, terminating;
+    bool local;        /* its node is ours */
+    bool hbone;        /* peers open tunnels to it: enrolled and its mode is not DISABLE */
+    struct str use_waypoint; /* of the workload or its namespace; empty: none */
+    const struct named_port *ports;
+    size_t n_ports;
+    uint32_t weight;
+    struct str region, zone, subzone, netns_path, cgroup_path, workload_name, workload_type, canonical_name, canonical_revision;
+    uint32_t index; /* in this world */
+    /* Effective PeerAuthentication without ports, and the object that set it (NULL names: the default, PERMISSIVE). */
+    enum mtls_mode mode;
+    const struct policy_table *policies;
+};
+
+/* Semantic errors and warnings go to `diags`; with any error the world is not built: returns 1. 0: built; -ENOMEM. */
+int world_build(const struct world_input *input, uint64_t number, struct diag_list *diags, struct world **ret) must_check;
+struct world *world_free(struct world *w);
+DEFINE_FREEP(struct world, world_free)
+
+uint64_t world_number(const struct world *w);
+const struct world_settings *world_get_settings(const struct world *w);
+size_t world_bytes(const struct world *w);
+size_t world_n_workloads(const struct world *w);
+const struct workload *world_workload_at(const struct world *w, size_t i);
+const struct workload *world_workload_by_addr(const struct world *w, struct str network, const struct addr *a); /* never host-network ones */
+const struct workload *world_workload_by_uid(const struct world *w, struct str uid);
+const struct workload *world_workload_by_name(const struct world *w, struct str ns, struct str name);
+/* Is a workload of this identity placed on this node? (DESIGN rule 3; also the CA's node authorisation) */
+bool world_node_has_identity(const struct world *w, struct str node, const struct identity *identity);
+
+struct service {
+    struct str kind, ns, name, host; /* first host */
+    struct origin at;
+    const struct addr *vips;
+    size_t n_vips;
+    const struct service_port_spec *ports;
+    size_t n_ports;
+    size_t n_endpoints, n_ready;
+    bool external;
+    struct str use_waypoint;
+    uint32_t index;
+};
+size_t world_n_services(const struct world *w);
+const struct service *world_service_at(const struct world *w, size_t i);
+const struct service *world_service_by_vip(const struct world *w, struct str network, const struct addr *a);
+
+/* For tables and dumps. */
+struct policy_view {
+    struct str ns, name;
+    struct origin at;
+    enum policy_action action;
+    enum { POLICY_SCOPE_MESH, POLICY_SCOPE_NAMESPACE, POLICY_SCOPE_SELECTOR } scope;
+    bool dry_run, for_l7; /* targetRefs: not ours */
+    size_t n_rules, n_bound; /* workloads it applies to */
+};
+size_t world_n_policies(const struct world *w);
+void world_policy_at(const struct world *w, size_t i, struct policy_view *ret);
+struct peer_auth_view {
+    struct str ns, name;
+    struct origin at;
+    enum mtls_mode mode;
+    size_t n_ports;
+};
+size_t world_n_peer_auths(const struct world *w);
+void world_peer_auth_at(const struct world *w, size_t i, struct peer_auth_view *ret);
+const char *mtls_mode_name(enum mtls_mode m); /* "STRICT" */
+const char *policy_action_name(enum policy_action a);
