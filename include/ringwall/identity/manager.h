@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * identity/manager.h - the identity thread: a valid credential for every local identity before it is missed
+ *
+ * A key is made fresh for each request; the CSR goes to the CA as encoded protobuf in its mailbox, at most 8 at once; the
+ * answer is checked (tls_credential_new), then sent to every worker. Renewed at rotateAt of the life, less up to 0.05 of
+ * jitter; back-off per identity 0.5 s doubling to 150 s, and at least every 1/20 of what remains; a valid credential
+ * stays until the new one is verified; an expired one is withdrawn. Times are wall time, checked again every second, so a
+ * clock jump is noticed. */
+#pragma once
+
+#include <ringwall/base/mailbox.h>
+#include <ringwall/base/publish.h>
+#include <ringwall/mail/credential.h>
+
+enum { IDENTITY_IN_FLIGHT_MAX = 8, IDENTITIES_MAX = 16384 };
+struct identity_manager;
+struct identity_options {
+    struct mailbox *ca;        /* takes mail_bytes */
+    struct mailbox **workers;  /* get mail_credential */
+    size_t n_workers;
+    const char *node;
+    uint32_t ttl_s;
+    double rotate_at;
+    /* Further bundles: federation and aliases (DESIGN 6 ca.bundles). Our own trust domain's roots come from the CA. */
+    struct tls_bundle **bundles;
+    size_t n_bundles;
+    struct str trust_domain;
+};
+int identity_start(const struct identity_options *o, struct identity_manager **ret) must_check;
+struct mailbox *identity_mailbox(struct identity_manager *m); /* mail_identities, mail_credential_want, mail_ask; borrowed */
+struct identity_manager *identity_stop(struct identity_manager *m);

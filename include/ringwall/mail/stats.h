@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * mail/stats.h - what a worker counts; written by it alone, read by admin at any time. Allocated by app, one a worker */
+#pragma once
+
+#include <ringwall/base/counter.h>
+#include <ringwall/model/close_reason.h>
+
+enum stats_direction { STATS_INBOUND, STATS_OUTBOUND, _STATS_DIRECTION_MAX };
+/* X(name, metric type, Prometheus name without labels, help) */
+#define WORKER_GAUGES(X) \
+    X(flows_open, "flows open now") \
+    X(tunnels_open, "tunnels open now") \
+    X(buffers_used, "buffer chunks in use") \
+    X(tls_bytes, "bytes held by TLS sessions") \
+    X(listeners, "listening sockets") \
+    X(world_number, "number of the world this worker judges by")
+#define WORKER_COUNTERS(X) \
+    X(handshakes, "TLS handshakes completed") \
+    X(handshakes_failed, "TLS handshakes failed") \
+    X(handshakes_limited, "connections refused by the limit on handshakes per source") \
+    X(accept_failed, "accepts that failed") \
+    X(flows_parked, "flows that waited for a certificate") \
+    X(flows_rejudged, "open flows judged again after a new world") \
+    X(loop_turns, "turns of the loop") \
+    X(mail_lost, "messages that a full mailbox refused")
+struct worker_stats {
+    struct counter opened[_STATS_DIRECTION_MAX], opened_mtls[_STATS_DIRECTION_MAX];
+    struct counter closed[_STATS_DIRECTION_MAX][_CLOSE_REASON_MAX];
+    struct counter bytes_sent[_STATS_DIRECTION_MAX], bytes_received[_STATS_DIRECTION_MAX];
+#define STATS_FIELD(name, help) struct counter name;
+    WORKER_GAUGES(STATS_FIELD) WORKER_COUNTERS(STATS_FIELD)
+#undef STATS_FIELD
+} __attribute__((aligned(64)));

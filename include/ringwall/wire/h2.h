@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * wire/h2.h - an HTTP/2 connection for CONNECT tunnels, as a bytes machine over nghttp2
+ *
+ * Bytes from the peer go in by h2_feed, bytes for the peer come out by h2_drain; events come by callbacks that run inside
+ * h2_feed or h2_drain only. No callback may free the session; it may open, reset or end streams. Not thread-safe.
+ * Flow control: connection-level credit is returned on receipt, stream-level credit when the owner says the bytes were
+ * delivered (h2_stream_delivered), so one stopped reader never holds another stream (facts/ztunnel.md 14 #2).
+ * Floods (rapid reset, SETTINGS, PING, headers, CONTINUATION, empty frames) end the session with a verdict.
+ * Settings: facts/ztunnel.md 2.5: we accept 4 MiB windows and 1 MiB frames; we advertise H2_STREAM_WINDOW a stream. */
+#pragma once
+
+#include <ringwall/base/str.h>
+
+enum {
+    H2_STREAM_WINDOW = 256 * 1024,           /* what we advertise for a stream at first */
+    H2_CONNECTION_WINDOW = 16 * 1024 * 1024, /* and for the connection */
+    H2_FRAME_MAX = 1024 * 1024,              /* largest DATA frame accepted from a peer */
+    H2_SEND_FRAME_MAX = 16 * 1024 - 64,      /* largest DATA payload we send: frame and header fit one TLS record */
+    H2_HEADER_LIST_MAX = 16 * 1024,
+    H2_STREAMS_MAX = 200,                    /* advertised by a server */
+    H2_RESETS_MAX_PER_S = 200,               /* streams a peer may reset a second, burst twice that */
+    H2_CONTROL_MAX_PER_S = 500,              /* PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE of 1, a second */
+    H2_CONTROL_BACKLOG_MAX = 1000,           /* replies (ACKs) queued for a peer that does not read */
+};
+enum h2_error { /* RFC 9113 section 7 */
+    H2_NO_ERROR = 0, H2_PROTOCOL_ERROR = 1, H2_INTERNAL_ERROR = 2, H2_FLOW_CONTROL_ERROR = 3, H2_STREAM_CLOSED = 5,
+    H2_REFUSED_STREAM = 7, H2_CANCEL = 8, H2_CONNECT_ERROR = 10, H2_ENHANCE_YOUR_CALM = 11,
+};
+
+struct h2;
+struct h2_header {
+    struct str name, value; /* lower-case name */
+};
+/* `stream` is the context given at h2_connect or h2_accept; NULL before that. */
+struct h2_callbacks {
+    /* server: a request's headers are complete. Answer by h2_accept or h2_refuse, now or later (by id). */
+    void (*request)(void *owner, int32_t id, const struct h2_header *headers, size_t n, bool end_stream);
+    /* client: a response's headers (1xx are not shown) */
+    void (*response)(void *owner, int32_t id, void *stream, const struct h2_header *headers, size_t n, bool end_stream);
+    /* payload; valid during the call; count it delivered later by h2_stream_delivered */
+    void (*data)(void *owner, int32_t id, void *stream, const uint8_t *bytes, size_t n);
+    void (*end)(void *owner, int32_t id, void *stream);                   /* END_STREAM of the peer */
+    /* The stream is gone: by a reset of either side (error told) or after both ended (H2_NO_ERROR, orderly = true). Last call for it. */
+    void (*closed)(void *owner, int32_t id, void *stream, uint32_t error, bool orderly);
+    /* Fill up to cap bytes to send. Returns how many; 0 with *ret_end false: nothing now (h2_stream_ready wakes it);
+     * *ret_end true: these were the last (END_STREAM). */
+    size_t (*pull)(void *owner, int32_t id, void *stream, uint8_t *to, size_t cap, bool *ret_end);
+    void (*goaway)(void *owner, uint32_t error, int32_t last_id); /* peer drains: open nothing more */
+    void (*ping_ack)(void *owner, uint64_t payload);
+    void (*settings)(void *owner, uint32_t max_streams);          /* peer's SETTINGS arrived */
+};
+
+int h2_client_new(const struct h2_callbacks *cb, void *owner, struct h2 **ret) must_check; /* -ENOMEM */
+int h2_server_new(const struct h2_callbacks *cb, void *owner, struct h2 **ret) must_check;
+struct h2 *h2_free(struct h2 *h); /* calls no callback */
+DEFINE_FREEP(struct h2, h2_free)
+
+enum h2_verdict { H2_OK = 0, H2_BROKEN = 1 /* protocol error */, H2_FLOOD = 2 };
+/* now_ns (monotonic) drives the flood limits. Takes all n bytes. After a bad verdict: drain (GOAWAY), then close. */
+int h2_feed(struct h2 *h, const uint8_t *bytes, size_t n, uint64_t now_ns) must_check;
+/* Writes up to cap (>= H2_SEND_FRAME_MAX + 64) bytes; 0: nothing to send now. */
+size_t h2_drain(struct h2 *h, uint8_t *to, size_t cap);
+bool h2_wants_send(const struct h2 *h);
+bool h2_finished(const struct h2 *h); /* neither direction will carry anything more */
+
+/* Client: opens a stream. 0 with its id, or 1: no stream can be opened (limit, GOAWAY, ids used up). Names and values are copied. */
+int h2_connect(struct h2 *h, const struct h2_header *headers, size_t n, void *stream, int32_t *ret_id) must_check;
+int h2_accept(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n, void *stream) must_check; /* headers with :status 200, stream stays open; 1: gone */
+int h2_refuse(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n) must_check;               /* headers with :status, END_STREAM; 1: gone */
+void h2_stream_ready(struct h2 *h, int32_t id);                    /* pull has something again */
+void h2_stream_delivered(struct h2 *h, int32_t id, size_t n);      /* n bytes of data left our memory */
+void h2_stream_reset(struct h2 *h, int32_t id, uint32_t error);
+void h2_stream_forget(struct h2 *h, int32_t id);                   /* context becomes NULL; no more callbacks with it */
+size_t h2_streams(const struct h2 *h);                             /* open now */
+size_t h2_stream_unsent_window(const struct h2 *h, int32_t id);    /* bytes the peer lets us send on it now */
+void h2_ping(struct h2 *h, uint64_t payload);
+void h2_goaway(struct h2 *h, uint32_t error);                      /* graceful for H2_NO_ERROR */
+const char *h2_error_text(uint32_t error);
+size_t h2_memory_used(void); /* nghttp2's allocations of this thread */
