@@ -25,7 +25,8 @@ void buf_pool_trim(struct buf_pool *p);
 
 void bufq_init(struct bufq *q, struct buf_pool *pool);
 void bufq_deinit(struct bufq *q); /* releases all chunks; q stays usable, empty */
-/* Space to write at the tail, at least 1 byte. Returns NULL at the pool's bound. */
+/* Space to write at the tail, at least 1 byte. Returns NULL at the pool's bound. The space stays where it is until
+ * bufq_commit (0 when nothing came), however much is consumed meanwhile; nothing else may be added to q until then. */
 uint8_t *bufq_reserve(struct bufq *q, size_t *ret_n);
 /* As bufq_reserve with at least n contiguous bytes (n <= BUF_CHUNK_BYTES). */
 uint8_t *bufq_reserve_n(struct bufq *q, size_t n);

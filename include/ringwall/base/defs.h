@@ -19,8 +19,12 @@
 
 #define array_size(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define min_of(a, b) ({ __auto_type a_ = (a); __auto_type b_ = (b); a_ < b_ ? a_ : b_; })
-#define max_of(a, b) ({ __auto_type a_ = (a); __auto_type b_ = (b); a_ > b_ ? a_ : b_; })
+/* Names made of a number that no other expansion has, so that these may be nested. */
+#define defs_paste_(a, b) a##b
+#define defs_pick_(a, op, b, c) defs_pick_in_(a, op, b, defs_paste_(pick_a_, c), defs_paste_(pick_b_, c))
+#define defs_pick_in_(a, op, b, x, y) ({ __auto_type x = (a); __auto_type y = (b); x op y ? x : y; })
+#define min_of(a, b) defs_pick_(a, <, b, __COUNTER__)
+#define max_of(a, b) defs_pick_(a, >, b, __COUNTER__)
 
 /* Spells out that a must_check result does not matter here; the comment beside it says why. */
 #define ignore_result(x) ({ __auto_type ignored_ = (x); (void)ignored_; })

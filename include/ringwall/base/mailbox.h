@@ -30,7 +30,10 @@ DEFINE_FREEP(struct mailbox, mailbox_unref)
 int mailbox_post(struct mailbox *b, struct mail *m) must_check;
 void mailbox_close(struct mailbox *b);      /* consumer: further posts are refused; what is queued can still be taken */
 int mailbox_eventfd(const struct mailbox *b); /* readable while there may be mail; owned by the mailbox; O_NONBLOCK */
-void mailbox_clear_event(struct mailbox *b);  /* consumer: reads the eventfd before it takes mail */
+/* Consumer: reads the eventfd, then takes mail until NULL. One that stops earlier raises the event again before it
+ * waits, or keeps its own note that mail is left: the eventfd is written once between two clears. */
+void mailbox_clear_event(struct mailbox *b);
+void mailbox_raise_event(struct mailbox *b);
 struct mail *mailbox_take(struct mailbox *b); /* consumer: oldest, or NULL; never waits */
 /* Consumer: waits up to timeout_ms (-1: for ever) for mail; NULL: time-out or closed and empty. */
 struct mail *mailbox_wait(struct mailbox *b, int timeout_ms);

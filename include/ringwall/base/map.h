@@ -27,7 +27,9 @@ struct map_node *map_find(const struct map *m, const void *key, size_t key_bytes
 /* Returns 0, or 1 when an equal key is there already (node not inserted). */
 int map_insert(struct map *m, struct map_node *node, const void *key, size_t key_bytes) must_check;
 void map_remove(struct map *m, struct map_node *node); /* must be in the table */
-/* Iteration: start with *cursor = 0 and node = NULL; any order; the returned node may be removed. */
+/* Iteration: start with *cursor = 0 and node = NULL, then pass the node returned last; any order; that node may be
+ * removed, but its memory must last until the next call. To empty a table pass NULL each time and remove (and free) each
+ * node that comes. No insert meanwhile. */
 struct map_node *map_next(const struct map *m, size_t *cursor, struct map_node *node);
 
 uint64_t hash_bytes(const uint64_t seed[2], const void *bytes, size_t n);

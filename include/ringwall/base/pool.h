@@ -11,8 +11,7 @@
 struct pool;
 struct pooled {
     uint32_t magic; /* the pool's magic while acquired, its complement while free */
-    uint32_t generation;
-    struct pooled *next_free;
+    uint32_t generation; /* odd while acquired; never the same twice until it wraps */
 };
 
 struct pool *pool_new(uint32_t magic, size_t object_bytes, size_t n_max); /* NULL: out of address space */
