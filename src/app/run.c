@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * run.c - `ringwall run`: starts the rooms from the ground up, waits for signals and mail, drains, stops in reverse
+ *
+ * This is the one place with a goto ladder: start and stop are each other's mirror (style.md 7). Capture entries stay in
+ * the kernel when we end, so that the workloads' connects are refused until the next start (DESIGN 4 "agent dies"). */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <ringwall/admin/admin.h>
+#include <ringwall/base/clock.h>
+#include <ringwall/base/err.h>
+#include <ringwall/base/io.h>
+#include <ringwall/base/log.h>
+#include <ringwall/ca/ca.h>
+#include <ringwall/config/config.h>
+#include <ringwall/identity/manager.h>
+#include <ringwall/proxy/proxy.h>
+
+#include "app.h"
+#include "version_data.h"
+
+struct daemon {
+    struct node node;
+    struct ca *ca;
+    struct proxy *proxy;
+    struct identity_manager *identity;
+    struct config *config;
+    struct admin *admin;
+    struct worker_stats *stats;
+    struct mailbox *workers[APP_WORKERS_MAX + 1]; /* the last one is main's, for credentials */
+    struct tls_bundle **bundles;
+    size_t n_bundles;
+    char *config_json;
+    int signals;
+};
+
+static int complain(const char *what, int r, const char *why) {
+    if (why && why[0])
+        log_error("start", "%s: %s", what, why);
+    else
+        log_error("start", "%s: %s", what, r < 0 ? strerror(-r) : "refused");
+    return r ? r : -EINVAL;
+}
+
+static const char *z(struct str s) { return s.n > 0 ? s.at : ""; }
+
+static int start_capture(struct daemon *d) {
+    struct node_config *c = d->node.config;
+    if (c->capture.mode == CAPTURE_MODE_NONE)
+        return 0;
+    struct capture_options o = {.node = z(c->world.node),
+                                .bpffs = z(c->capture.bpffs),
+                                .cgroup = z(c->capture.cgroup),
+                                .probe_cgroup = z(c->capture.kubelet_cgroup),
+                                .port_outbound = c->port_outbound,
+                                .port_inbound = c->port_inbound,
+                                .port_hbone = c->port_hbone};
+    struct capture_probe_line lines[32];
+    size_t n = capture_probe(&o, lines, array_size(lines));
+    bool able = true;
+    for (size_t i = 0; i < n; i++) {
+        if (!lines[i].ok)
+            log_error("start", "%s: no; %s", lines[i].what, lines[i].fix);
+        able = able && lines[i].ok;
+    }
+    if (!able)
+        return -ENOTSUP;
+    char why[CAPTURE_WHY_BYTES] = "";
+    int r = capture_open(&o, &d->node.capture, why);
+    return r == 0 ? 0 : complain("capture", r, why);
+}
+
+static int start_ca(struct daemon *d) {
+    struct node_config *c = d->node.config;
+    if (c->ca.provider == CA_PROVIDER_ISTIO)
+        return complain("ca.provider", 0, "istio is not supported yet: use builtin or files");
+    char builtin_dir[4096], audit[4096], why[512] = "";
+    int r = io_make_dirs(z(c->state_dir), 0700);
+    if (r < 0)
+        return complain(z(c->state_dir), r, NULL);
+    snprintf(builtin_dir, sizeof(builtin_dir), "%s/ca", z(c->state_dir));
+    snprintf(audit, sizeof(audit), "%s/ca-audit.jsonl", z(c->state_dir));
+    struct ca_options o = {.builtin = c->ca.provider == CA_PROVIDER_BUILTIN,
+                           .dir = c->ca.provider == CA_PROVIDER_BUILTIN ? builtin_dir : z(c->ca.dir),
+                           .trust_domain = z(c->world.trust_domain),
+                           .node = z(c->world.node),
+                           .ttl_default_s = c->ca.ttl_s,
+                           .ttl_max_s = 90u * 86400,
+                           .world = &d->node.world,
+                           .audit_path = audit};
+    r = ca_start(&o, &d->ca, why);
+    return r == 0 ? 0 : complain("ca", r, why);
+}
+
+static int start_proxy(struct daemon *d) {
+    struct node_config *c = d->node.config;
+    d->node.n_workers = limits_workers(c->workers);
+    d->stats = aligned_alloc(64, sizeof(*d->stats) * d->node.n_workers);
+    if (!d->stats)
+        return complain("proxy", -ENOMEM, NULL);
+    memset(d->stats, 0, sizeof(*d->stats) * d->node.n_workers);
+    struct proxy_options o = {.n_workers = d->node.n_workers,
+                              .world = &d->node.world,
+                              .capture = d->node.capture,
+                              .identity = d->node.identity,
+                              .stats = d->stats,
+                              .ports = {c->port_outbound, c->port_inbound, c->port_hbone},
+                              .connections_max = c->limits.connections,
+                              .handshakes_per_s = c->limits.handshakes_per_s,
+                              .trust_domain = c->world.trust_domain,
+                              .cluster = c->world.cluster,
+                              .network = c->world.network};
+    char why[256] = "";
+    int r = proxy_start(&o, &d->proxy, why);
+    if (r != 0)
+        return complain("proxy", r, why);
+    for (unsigned i = 0; i < d->node.n_workers; i++)
+        d->workers[i] = proxy_mailbox(d->proxy, i);
+    d->workers[d->node.n_workers] = d->node.mailbox;
+    d->node.workers = d->workers;
+    return 0;
+}
+
+/* Federation and aliases: a bundle file for each foreign trust domain. */
+static int load_bundles(struct daemon *d) {
+    struct node_config *c = d->node.config;
+    d->bundles = calloc(c->ca.n_bundles + 1, sizeof(struct tls_bundle *));
+    if (!d->bundles)
+        return complain("ca.bundles", -ENOMEM, NULL);
+    for (size_t i = 0; i < c->ca.n_bundles; i++) {
+        const char *path = z(c->ca.bundles[i].path);
+        cleanup_free char *pem = NULL;
+        size_t n = 0;
+        int r = io_read_file(path, 1024 * 1024, &pem, &n);
+        if (r < 0)
+            return complain(path, r, NULL);
+        struct tls_der_list roots = TLS_DER_LIST_NULL;
+        r = tls_certs_from_pem((struct str){pem, n}, TLS_BUNDLE_MAX, &roots);
+        if (r == 0)
+            r = tls_bundle_new(c->ca.bundles[i].name, &roots, &d->bundles[d->n_bundles]);
+        tls_der_list_deinit(&roots);
+        if (r != 0)
+            return complain(path, r, "holds no readable CA certificates in PEM form");
+        d->n_bundles++;
+    }
+    return 0;
+}
+
+static int start_identity(struct daemon *d) {
+    struct node_config *c = d->node.config;
+    int r = load_bundles(d);
+    if (r != 0)
+        return r;
+    struct identity_options o = {.mailbox = d->node.identity,
+                                 .ca = ca_mailbox(d->ca),
+                                 .workers = d->workers,
+                                 .n_workers = d->node.n_workers + 1,
+                                 .node = z(c->world.node),
+                                 .ttl_s = c->ca.ttl_s,
+                                 .rotate_at = c->ca.rotate_at,
+                                 .bundles = d->bundles,
+                                 .n_bundles = d->n_bundles,
+                                 .trust_domain = c->world.trust_domain};
+    r = identity_start(&o, &d->identity);
+    return r == 0 ? 0 : complain("identity", r, NULL);
+}
+
+static int start_config(struct daemon *d) {
+    struct node_config *c = d->node.config;
+    struct mailbox *listeners[] = {d->node.mailbox};
+    struct config_options o = {.mesh = {.dir = z(c->mesh_dir),
+                                        .settings = &c->world,
+                                        .enrol = c->capture.enrol == ENROL_ALL    ? MESH_ENROL_ALL
+                                                 : c->capture.enrol == ENROL_NONE ? MESH_ENROL_NONE
+                                                                                  : MESH_ENROL_LABEL,
+                                        .bytes_max = c->limits.mesh_bytes},
+                               .slot = &d->node.world,
+                               .listeners = listeners,
+                               .n_listeners = array_size(listeners)};
+    int r = config_start(&o, &d->config);
+    return r == 0 ? 0 : complain("config", r, NULL);
+}
+
+static uint64_t capture_count_of(void *context, unsigned index) {
+    uint64_t counts[_CAPTURE_COUNT_MAX];
+    if (index >= _CAPTURE_COUNT_MAX || capture_counts(context, counts) < 0)
+        return 0;
+    return counts[index];
+}
+
+static int start_admin(struct daemon *d) {
+    struct node_config *c = d->node.config;
+    d->config_json = config_json(c);
+    if (!d->config_json)
+        return complain("admin", -ENOMEM, NULL);
+    struct admin_options o = {.socket_path = z(c->admin.socket),
+                              .address = {c->admin.address.port ? z(c->admin.address.host) : NULL, c->admin.address.port},
+                              .metrics = {c->admin.metrics.port ? z(c->admin.metrics.host) : NULL, c->admin.metrics.port},
+                              .ready = {c->admin.ready.port ? z(c->admin.ready.host) : NULL, c->admin.ready.port},
+                              .world = &d->node.world,
+                              .stats = d->stats,
+                              .n_workers = d->node.n_workers,
+                              .workers = d->workers,
+                              .identity = d->node.identity,
+                              .config = config_mailbox(d->config),
+                              .main = d->node.mailbox,
+                              .ready_fn = ready_ask,
+                              .ready_context = &d->node.ready,
+                              .version = RINGWALL_VERSION,
+                              .node = z(c->world.node),
+                              .config_json = d->config_json,
+                              .capture_counts = d->node.capture ? capture_count_of : NULL,
+                              .capture_context = d->node.capture};
+    char why[256] = "";
+    int r = admin_start(&o, &d->admin, why);
+    return r == 0 ? 0 : complain("admin", r, why);
+}
+
+static int start_base(struct daemon *d, struct node_config *config) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    d->signals = -1;
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || (d->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+        return complain("signals", -errno, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    char why[256] = "";
+    int r = limits_raise(why);
+    if (r < 0)
+        return complain("limits", r, why);
+    r = tls_library_init();
+    if (r < 0)
+        return complain("tls", r, NULL);
+    publish_reader_register();
+    publish_reader_offline();
+    node_init(&d->node, config);
+    d->node.mailbox = mailbox_new("main", APP_MAILBOX_MAX);
+    d->node.identity = mailbox_new("identity", APP_MAILBOX_MAX);
+    return d->node.mailbox && d->node.identity ? 0 : complain("mailbox", -ENOMEM, NULL);
+}
+
+static bool signal_seen(struct daemon *d) {
+    struct signalfd_siginfo info;
+    bool seen = false;
+    while (read(d->signals, &info, sizeof(info)) == sizeof(info))
+        seen = true;
+    return seen;
+}
+
+/* Waits for a signal or mail, at most timeout_ms. */
+static void wait_for_events(struct daemon *d, int timeout_ms) {
+    struct pollfd fds[2] = {{.fd = d->signals, .events = POLLIN}, {.fd = mailbox_eventfd(d->node.mailbox), .events = POLLIN}};
+    ignore_result(poll(fds, array_size(fds), timeout_ms)); /* EINTR: look at both, they do not block */
+    mailbox_clear_event(d->node.mailbox);
+}
+
+static void serve(struct daemon *d) {
+    bool quit = false, told = false, waiting = false;
+    uint64_t retry_ns = 0;
+    while (!quit) {
+        wait_for_events(d, !told || waiting ? ENROL_RETRY_MS : -1);
+        quit = signal_seen(d);
+        struct mail *m;
+        while ((m = mailbox_take(d->node.mailbox)))
+            node_handle(&d->node, m, &quit);
+        uint64_t now = clock_mono_ns();
+        if (now >= retry_ns) {
+            waiting = d->node.capture && node_retry(&d->node);
+            retry_ns = now + ENROL_RETRY_MS * NS_PER_MS;
+        }
+        char why[128];
+        if (!told && ready_ask(&d->node.ready, why)) {
+            told = true;
+            notify_send("READY=1");
+            log_info("start", "ready");
+        }
+    }
+}
+
+/* Every worker stops accepting and lets its flows end; a second signal or the deadline ends the wait. */
+static void drain(struct daemon *d) {
+    pthread_mutex_lock(&d->node.ready.lock);
+    d->node.ready.draining = true;
+    pthread_mutex_unlock(&d->node.ready.lock);
+    notify_send("STOPPING=1");
+    uint64_t deadline = clock_mono_ns() + d->node.config->drain_timeout_s * NS_PER_S;
+    log_info("stop", "draining for at most %u s", d->node.config->drain_timeout_s);
+    unsigned waiting = 0;
+    for (unsigned i = 0; i < d->node.n_workers; i++) {
+        struct mail_drain *m = mail_drain_new(deadline, d->node.mailbox);
+        if (m && mailbox_post(d->workers[i], &m->mail) == 0)
+            waiting++;
+        else if (m)
+            mail_free(&m->mail);
+    }
+    /* The workers cut what is left at the deadline themselves; the extra second is for their answer. */
+    uint64_t give_up = deadline + NS_PER_S;
+    while (waiting > 0 && clock_mono_ns() < give_up) {
+        wait_for_events(d, 100);
+        if (signal_seen(d))
+            break;
+        struct mail *m;
+        while ((m = mailbox_take(d->node.mailbox))) {
+            if (m->type == &mail_drain_type) {
+                waiting--;
+                mail_free(m);
+            } else {
+                bool quit;
+                node_handle(&d->node, m, &quit);
+            }
+        }
+    }
+}
+
+static struct node_config *read_config(const char *path) {
+    struct diag_list diags = DIAG_LIST_NULL;
+    struct node_config *config = NULL;
+    int r = node_config_load(path, &diags, &config);
+    for (size_t i = 0; i < diags.n; i++) {
+        struct growing line = GROWING_NULL;
+        diag_format(&diags.items[i], &line);
+        fprintf(stderr, "%s\n", line.at ? line.at : "out of memory");
+        growing_deinit(&line);
+    }
+    diag_list_deinit(&diags);
+    if (r < 0)
+        fprintf(stderr, "ringwall: cannot read the node file: %s\n", strerror(-r));
+    return config;
+}
+
+int run_command(const char *config_path) {
+    struct node_config *config = read_config(config_path);
+    if (!config)
+        return 1;
+    struct log_options log = {.level = config->log.level, .format = config->log.format, .access_path = z(config->log.access)};
+    if (log_start(&log) != 0) {
+        fprintf(stderr, "ringwall: cannot open the access log %s\n", log.access_path);
+        node_config_free(config);
+        return 1;
+    }
+    err_set_trail(config->log.level == LOG_DEBUG);
+    static struct daemon d; /* large, and there is one */
+    int code = 1;
+    if (start_base(&d, config) != 0)
+        goto stop_base;
+    log_info("start", "ringwall %s (%s) on node " STR_FMT, RINGWALL_VERSION, RINGWALL_COMMIT, STR_ARG(config->world.node));
+    if (start_capture(&d) != 0)
+        goto stop_base;
+    if (start_ca(&d) != 0)
+        goto stop_capture;
+    if (start_proxy(&d) != 0)
+        goto stop_ca;
+    if (start_identity(&d) != 0)
+        goto stop_proxy;
+    if (start_config(&d) != 0)
+        goto stop_identity;
+    if (start_admin(&d) != 0)
+        goto stop_config;
+
+    serve(&d);
+    drain(&d);
+    code = 0;
+
+    d.admin = admin_stop(d.admin);
+stop_config:
+    d.config = config_stop(d.config);
+stop_identity:
+    d.identity = identity_stop(d.identity);
+stop_proxy:
+    d.proxy = proxy_stop(d.proxy);
+stop_ca:
+    d.ca = ca_stop(d.ca);
+stop_capture:
+    node_deinit(&d.node);
+    d.node.capture = capture_free(d.node.capture);
+stop_base:
+    publish_reader_unregister();
+    world_free(publish_swap(&d.node.world, NULL));
+    for (size_t i = 0; i < d.n_bundles; i++)
+        tls_bundle_unref(d.bundles[i]);
+    free(d.bundles);
+    free(d.stats);
+    free(d.config_json);
+    mailbox_unref(d.node.mailbox);
+    mailbox_unref(d.node.identity);
+    fd_close(d.signals);
+    log_info("stop", code == 0 ? "stopped" : "not started: see the errors above");
+    tls_library_cleanup();
+    log_stop();
+    node_config_free(config);
+    return code;
+}
+
+int check_command(const char *config_path) {
+    struct node_config *config = read_config(config_path);
+    if (!config)
+        return 1;
+    struct mesh_options o = {.dir = z(config->mesh_dir), .settings = &config->world, .bytes_max = config->limits.mesh_bytes};
+    o.enrol = config->capture.enrol == ENROL_ALL ? MESH_ENROL_ALL : config->capture.enrol == ENROL_NONE ? MESH_ENROL_NONE : MESH_ENROL_LABEL;
+    struct mesh_loader *loader = NULL;
+    struct diag_list diags = DIAG_LIST_NULL;
+    struct world *world = NULL;
+    int r = mesh_loader_new(&o, &loader);
+    if (r == 0)
+        r = mesh_load(loader, 1, &diags, &world);
+    diag_sort(&diags);
+    for (size_t i = 0; i < diags.n; i++) {
+        struct growing line = GROWING_NULL;
+        diag_format(&diags.items[i], &line);
+        printf("%s\n", line.at ? line.at : "out of memory");
+        growing_deinit(&line);
+    }
+    if (r < 0)
+        fprintf(stderr, "ringwall: %s: %s\n", o.dir, strerror(-r));
+    if (world)
+        printf("%zu workloads, %zu services, %zu policies, %zu peer authentications: %zu warnings\n"
+               "note: TCP is captured; UDP, SCTP and raw sockets of a workload are not\n",
+               world_n_workloads(world), world_n_services(world), world_n_policies(world), world_n_peer_auths(world), diags.n_warnings);
+    world_free(world);
+    mesh_loader_free(loader);
+    diag_list_deinit(&diags);
+    node_config_free(config);
+    return r == 0 ? 0 : 1;
+}
