@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A packet capture by tcpdump, and the few questions that the lab asks of it."""
+
+import signal
+import struct
+import subprocess
+
+from lab import LabError
+
+
+class Capture:
+    """with Capture(lab, node, device) as seen: ...; the questions are for after the block."""
+
+    def __init__(self, lab, node, device):
+        self.lab, self.node, self.device = lab, node, device
+        self.file = lab.dir / f"capture-{device}-{len(list(lab.dir.glob('capture-*')))}.pcap"
+        self.packets = []
+
+    def __enter__(self):
+        self.tcpdump = self.lab.popen(
+            ["nsenter", f"--net={self.node.netns}", "tcpdump", "-i", self.device, "-s", "0", "-B", "65536", "-U", "-Z", "root", "-w", self.file, "tcp"],
+            stderr=subprocess.PIPE, text=True)
+        # tcpdump says "listening on" once its socket is open.
+        for line in self.tcpdump.stderr:
+            if "listening on" in line:
+                return self
+        raise LabError("tcpdump did not start")
+
+    def __exit__(self, *_):
+        self.tcpdump.send_signal(signal.SIGINT)
+        self.tcpdump.communicate(timeout=10)
+        self._read()
+
+    def _read(self):
+        data = self.file.read_bytes()
+        at = 24
+        while at + 16 <= len(data):
+            n = struct.unpack_from("<I", data, at + 8)[0]
+            self._packet(data[at + 16:at + 16 + n])
+            at += 16 + n
+
+    def _packet(self, frame):
+        kind = struct.unpack_from("!H", frame, 12)[0]
+        if kind == 0x0800:
+            ip, header = frame[14:], (frame[14] & 15) * 4
+            end = struct.unpack_from("!H", ip, 2)[0]
+            tcp, addresses = ip[header:end], (ip[12:16], ip[16:20])
+        elif kind == 0x86DD:
+            ip = frame[14:]
+            tcp, addresses = ip[40:40 + struct.unpack_from("!H", ip, 4)[0]], (ip[8:24], ip[24:40])
+        else:
+            return
+        ports = struct.unpack_from("!HH", tcp)
+        self.packets.append((addresses, ports, struct.unpack_from("!I", tcp, 4)[0], tcp[(tcp[12] >> 4) * 4:]))
+
+    def has_bytes(self, marker):
+        """In any packet, or across two of one direction."""
+        streams = {}
+        for addresses, ports, _, payload in self.packets:
+            streams.setdefault((addresses, ports), bytearray()).extend(payload)
+        return any(marker in s for s in streams.values())
+
+    def ports(self):
+        """The service ports: of each connection, the one its first packet went to."""
+        seen = {}
+        for addresses, ports, _, _ in self.packets:
+            seen.setdefault(frozenset(((addresses[0], ports[0]), (addresses[1], ports[1]))), ports[1])
+        return set(seen.values())
+
+    def tls_versions(self):
+        """Of every ServerHello, the version that it chose; of every stream that does not begin with TLS, "no TLS"."""
+        first, versions = {}, set()
+        for addresses, ports, _, payload in self.packets:
+            if payload:
+                first.setdefault((addresses, ports), payload)
+        for (_, ports), payload in first.items():
+            if payload[0] != 22:
+                versions.add("no TLS")
+            elif payload[5] == 2:
+                versions.add("TLS 1.3" if b"\x00\x2b\x00\x02\x03\x04" in payload else "older TLS")
+        return versions
