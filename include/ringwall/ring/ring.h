@@ -56,7 +56,7 @@ uint64_t ring_now_ns(const struct ring *r); /* monotonic, taken once a turn */
 size_t ring_in_flight(const struct ring *r); /* ops the kernel (or the simulator) still holds */
 
 /* Submissions never fail visibly: an error comes as a result. The op must be idle. */
-void ring_accept(struct ring *r, struct ring_op *op, int listen_fd, ring_done_fn done); /* multishot; n = new fd (non-blocking, cloexec) */
+void ring_accept(struct ring *r, struct ring_op *op, int listen_fd, ring_done_fn done); /* multishot; n = new fd (non-blocking, cloexec); an error (-EMFILE) ends it: pause, then accept again */
 void ring_recv(struct ring *r, struct ring_op *op, int fd, bool multishot, ring_done_fn done); /* into ring buffers; n = 0: FIN. -ENOBUFS is retried inside */
 void ring_recv_into(struct ring *r, struct ring_op *op, int fd, void *to, size_t n, ring_done_fn done);
 void ring_send(struct ring *r, struct ring_op *op, int fd, const struct iovec *iov, unsigned n_iov, ring_done_fn done); /* iov entries copied (at most RING_IOV_MAX); bytes stay the owner's until done; may be short */
@@ -90,5 +90,7 @@ int ring_socket_peer(struct ring *r, int fd, struct endpoint *ret) must_check;
 int ring_socket_local(struct ring *r, int fd, struct endpoint *ret) must_check;
 void ring_socket_tune(struct ring *r, int fd);        /* NODELAY, keepalive 180 s (facts/ztunnel.md 2.9), for accepted sockets */
 void ring_socket_abort_on_close(struct ring *r, int fd); /* SO_LINGER 0: closing sends RST */
+/* Name and version of the library behind this room, for `ringwall version`. Returns `to`. */
+const char *ring_library_text(char *to, size_t n);
 struct ring_stats { uint64_t enters, submitted, completed, buffers_short, cq_overflows; };
 void ring_get_stats(const struct ring *r, struct ring_stats *ret);

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * ring/buffers.c - provided buffers: which receives may take them, what happens when there are none
+ *
+ * The kernel fills the buffers in ring order and a callback gets its buffer for the call only, so every buffer is back as
+ * soon as its callback returned. A receive that found none (-ENOBUFS ends a multishot, on an empty ring even without
+ * data) is starved: it waits in line and is armed again once a buffer was returned after it was last armed. When
+ * none was (a kernel that says ENOBUFS though it has buffers, or whose data we have not reaped yet) it waits for
+ * RING_STARVED_NS. So each retry is paid for by progress or by time, and the ring never spins. */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "private.h"
+
+static void give(struct ring *r, unsigned id) {
+    struct recv_buffers *b = &r->buffers;
+    io_uring_buf_ring_add(b->queue, b->bytes + (size_t)id * b->bytes_each, b->bytes_each, (unsigned short)id,
+                          io_uring_buf_ring_mask(b->n), 0);
+    io_uring_buf_ring_advance(b->queue, 1);
+}
+
+int recv_buffers_init(struct ring *r, unsigned n, unsigned bytes_each) {
+    struct recv_buffers *b = &r->buffers;
+    size_t bytes = (size_t)n * bytes_each;
+    uint8_t *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        return err_origin(-errno);
+    *b = (struct recv_buffers){.bytes = at, .n = n, .bytes_each = bytes_each};
+    ignore_result(madvise(at, bytes, MADV_DONTDUMP)); /* applications' plaintext; an old kernel just dumps it */
+    int failed = 0;
+    b->queue = io_uring_setup_buf_ring(&r->uring, n, RING_BUFFER_GROUP, 0, &failed);
+    if (!b->queue)
+        return err_origin(failed ? failed : -ENOMEM);
+    for (unsigned id = 0; id < n; id++)
+        give(r, id);
+    return 0;
+}
+
+void recv_buffers_deinit(struct ring *r) {
+    struct recv_buffers *b = &r->buffers;
+    if (b->queue)
+        ignore_result(
+            io_uring_free_buf_ring(&r->uring, b->queue, b->n, RING_BUFFER_GROUP)); /* the ring's end frees it at the latest */
+    if (b->bytes)
+        munmap(b->bytes, (size_t)b->n * b->bytes_each);
+    *b = (struct recv_buffers){0};
+}
+
+void recv_buffers_return(struct ring *r, unsigned id) {
+    check(id < r->buffers.n);
+    give(r, id);
+    r->buffers.returned_count++;
+}
+
+/* Receives one byte and the end of stream from a socket pair in the given mode. Says 0, or the kernel's -EINVAL. */
+static int probe_once(struct ring *r, enum recv_mode mode) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_origin(-errno);
+    cleanup_fd int ours = pair[0];
+    cleanup_fd int theirs = pair[1];
+    if (write(theirs, "", 1) != 1 || shutdown(theirs, SHUT_WR) < 0)
+        return err_origin(-errno);
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&r->uring);
+    check(sqe); /* the ring is fresh */
+    io_uring_prep_recv_multishot(sqe, ours, NULL, mode == RECV_MULTISHOT_CAPPED ? RING_RECV_TRIGGER : 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = RING_BUFFER_GROUP;
+    int k = io_uring_submit(&r->uring);
+    for (bool more = true; k >= 0 && more;) {
+        struct io_uring_cqe *cqe;
+        k = io_uring_wait_cqe(&r->uring, &cqe);
+        if (k == -EINTR) {
+            k = 0;
+            continue;
+        }
+        if (k < 0)
+            break;
+        if (cqe->flags & IORING_CQE_F_BUFFER)
+            recv_buffers_return(r, cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+        k = min_of(cqe->res, 0);
+        more = cqe->flags & IORING_CQE_F_MORE;
+        io_uring_cqe_seen(&r->uring, cqe);
+    }
+    return k < 0 ? k : 0;
+}
+
+int recv_mode_probe(struct ring *r, enum recv_mode best) {
+    for (r->recv_mode = best; r->recv_mode < RECV_SINGLE; r->recv_mode++) {
+        int k = probe_once(r, r->recv_mode);
+        if (k != -EINVAL)
+            return err_trace(k);
+    }
+    return 0;
+}
+
+void recv_starve(struct ring *r, struct ring_op *op) {
+    if (list_empty(&r->starved))
+        r->starved_retry_ns = clock_mono_ns() + RING_STARVED_NS;
+    op_set_place(op, OP_STARVED);
+    list_push_back(&r->starved, &op->ready);
+}
+
+bool recv_may_feed(const struct ring *r) {
+    if (list_empty(&r->starved))
+        return false;
+    struct ring_op *first = list_entry(r->starved.next, struct ring_op, ready);
+    return details(first)->returned_count != r->buffers.returned_count || r->now_ns >= r->starved_retry_ns;
+}
+
+void recv_feed_starved(struct ring *r) {
+    /* Not more than there are buffers: the others would only find the ring empty again. */
+    for (unsigned left = r->buffers.n; left && recv_may_feed(r); left--) {
+        struct ring_op *op = list_entry(list_pop_front(&r->starved), struct ring_op, ready);
+        ring_arm(r, op);
+    }
+    if (!list_empty(&r->starved) && r->now_ns >= r->starved_retry_ns)
+        r->starved_retry_ns = r->now_ns + RING_STARVED_NS;
+}
