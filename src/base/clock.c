@@ -78,8 +78,11 @@ static bool parse_number(const char **at, const char *end, unsigned n_digits, ch
             return false;
         value = value * 10 + (unsigned)(c - '0');
     }
-    if (then && (*(*at)++ | 0x20) != (then | 0x20)) /* the letters T and Z may be small; '-' and ':' have the bit set */
-        return false;
+    if (then) {
+        char c = *(*at)++;
+        if (c != then && !(then == 'T' && c == 't'))
+            return false;
+    }
     *ret = value;
     return true;
 }
