@@ -6,7 +6,7 @@
 
 #include <ringwall/base/clock.h>
 
-enum { END_BYTES = 32 }; /* kept for what closes a line: a quote, truncated=true, a brace, the newline */
+enum { END_BYTES = 32 }; /* kept for what closes a line: truncated=true, a brace, the newline */
 
 struct line {
     char *at;
@@ -69,18 +69,17 @@ static void put_escaped(struct line *l, struct str s, enum quoting quoting, size
     }
 }
 
-/* Into the space kept for the end; always fits. */
-static void put_end(struct line *l, struct str s) {
-    memcpy(l->at + l->n, s.at, s.n);
-    l->n += s.n;
-    l->limit += s.n;
-}
-
+/* An opened quotation is always closed: its last byte is kept back while the value is written. */
 static void put_quoted(struct line *l, struct str s, size_t n_max) {
-    if (!put(l, STR("\"")))
+    if (l->limit - l->n < 2) {
+        l->cut = true;
         return;
+    }
+    put(l, STR("\""));
+    l->limit--;
     put_escaped(l, s, QUOTED, n_max);
-    put_end(l, STR("\""));
+    l->limit++;
+    put(l, STR("\""));
 }
 
 static void put_value(struct line *l, const struct log_field *f) {
@@ -160,8 +159,9 @@ size_t log_line_create(char out[LOG_LINE_BYTES], const struct log_record *r, con
             put_value(&l, &r->fields[i]);
             first = false;
         }
+    l.limit = LOG_LINE_BYTES;
     if (l.cut)
-        put_end(&l, r->format == LOG_JSON ? STR(",\"truncated\":true") : first ? STR("\ttruncated=true") : STR(" truncated=true"));
-    put_end(&l, r->format == LOG_JSON ? STR("}\n") : STR("\n"));
+        put(&l, r->format == LOG_JSON ? STR(",\"truncated\":true") : first ? STR("\ttruncated=true") : STR(" truncated=true"));
+    put(&l, r->format == LOG_JSON ? STR("}\n") : STR("\n"));
     return l.n;
 }

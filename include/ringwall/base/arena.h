@@ -12,8 +12,8 @@ struct arena {
 };
 #define ARENA_NULL ((struct arena){0})
 
-void *arena_alloc(struct arena *a, size_t n);                    /* zeroed, 16-aligned; NULL: bound or memory */
-struct str arena_str(struct arena *a, struct str s, bool *ok);   /* copy, NUL added behind; clears *ok on failure */
+void *arena_alloc(struct arena *a, size_t n);                  /* zeroed, 16-aligned; NULL: bound or memory */
+struct str arena_str(struct arena *a, struct str s, bool *ok); /* copy, NUL added behind; clears *ok on failure */
 struct str arena_strf(struct arena *a, bool *ok, const char *fmt, ...) printf_like(3, 4);
 void arena_deinit(struct arena *a);
 void *arena_alloc_array(struct arena *a, size_t size, size_t count); /* as arena_alloc; NULL too when the product overflows */

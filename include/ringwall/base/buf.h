@@ -30,12 +30,13 @@ void bufq_deinit(struct bufq *q); /* releases all chunks; q stays usable, empty 
 uint8_t *bufq_reserve(struct bufq *q, size_t *ret_n);
 /* As bufq_reserve with at least n contiguous bytes (n <= BUF_CHUNK_BYTES). */
 uint8_t *bufq_reserve_n(struct bufq *q, size_t n);
-void bufq_commit(struct bufq *q, size_t n);                                 /* n <= what reserve gave */
-int bufq_append(struct bufq *q, const void *bytes, size_t n) must_check;    /* 0, or 1 when the pool is at its bound: nothing appended */
-const uint8_t *bufq_peek(const struct bufq *q, size_t *ret_n);              /* contiguous bytes at the head; NULL when empty */
-void bufq_consume(struct bufq *q, size_t n);                                /* n <= q->n_bytes */
-size_t bufq_read(struct bufq *q, void *to, size_t n);                       /* copies and consumes up to n */
-void bufq_move(struct bufq *to, struct bufq *from);                         /* all of from to the tail of to; same pool; no copy */
+void bufq_commit(struct bufq *q, size_t n); /* n <= what reserve gave */
+int bufq_append(struct bufq *q, const void *bytes,
+                size_t n) must_check;                          /* 0, or 1 when the pool is at its bound: nothing appended */
+const uint8_t *bufq_peek(const struct bufq *q, size_t *ret_n); /* contiguous bytes at the head; NULL when empty */
+void bufq_consume(struct bufq *q, size_t n);                   /* n <= q->n_bytes */
+size_t bufq_read(struct bufq *q, void *to, size_t n);          /* copies and consumes up to n */
+void bufq_move(struct bufq *to, struct bufq *from);            /* all of from to the tail of to; same pool; no copy */
 /* Fills iov with up to n_max head pieces; returns how many. The bytes stay queued. */
 struct iovec;
 unsigned bufq_iov(const struct bufq *q, struct iovec *iov, unsigned n_max);

@@ -12,7 +12,19 @@
 int err_report(const char *step, int r, const char *file, int line, const char *function);
 void err_set_trail(bool on); /* print trails; off at start */
 
-#define err_origin(r) ({ int r_ = (r); unlikely(r_ < 0) ? err_report("raised", r_, __FILE__, __LINE__, __func__) : r_; })
-#define err_trace(r) ({ int r_ = (r); unlikely(r_ < 0) ? err_report("through", r_, __FILE__, __LINE__, __func__) : r_; })
+#define err_origin(r) \
+    ({ \
+        int r_ = (r); \
+        unlikely(r_ < 0) ? err_report("raised", r_, __FILE__, __LINE__, __func__) : r_; \
+    })
+#define err_trace(r) \
+    ({ \
+        int r_ = (r); \
+        unlikely(r_ < 0) ? err_report("through", r_, __FILE__, __LINE__, __func__) : r_; \
+    })
 /* A verdict that this caller holds to be impossible becomes -ENOTRECOVERABLE. */
-#define err_fold(r) ({ int r_ = (r); unlikely(r_) ? err_report("folded", r_ > 0 ? -131 : r_, __FILE__, __LINE__, __func__) : 0; })
+#define err_fold(r) \
+    ({ \
+        int r_ = (r); \
+        unlikely(r_) ? err_report("folded", r_ > 0 ? -131 : r_, __FILE__, __LINE__, __func__) : 0; \
+    })

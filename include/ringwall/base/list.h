@@ -41,4 +41,5 @@ static inline struct list *list_pop_front(struct list *l) {
 #define list_entry(n, type, member) container_of(n, type, member)
 #define list_for_each(it, l) for (struct list *it = (l)->next; it != (l); it = it->next)
 /* The body may unlink `it`. */
-#define list_for_each_safe(it, l) for (struct list *it = (l)->next, *it##_next = it->next; it != (l); it = it##_next, it##_next = it->next)
+#define list_for_each_safe(it, l) \
+    for (struct list *it = (l)->next, *it##_next = it->next; it != (l); it = it##_next, it##_next = it->next)

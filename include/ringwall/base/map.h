@@ -22,7 +22,7 @@ struct map {
 #define MAP_NULL ((struct map){0})
 
 int map_init(struct map *m, size_t n_expected) must_check; /* -ENOMEM */
-void map_deinit(struct map *m);                             /* nodes are left alone */
+void map_deinit(struct map *m);                            /* nodes are left alone */
 struct map_node *map_find(const struct map *m, const void *key, size_t key_bytes);
 /* Returns 0, or 1 when an equal key is there already (node not inserted). */
 int map_insert(struct map *m, struct map_node *node, const void *key, size_t key_bytes) must_check;

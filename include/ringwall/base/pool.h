@@ -10,12 +10,12 @@
 
 struct pool;
 struct pooled {
-    uint32_t magic; /* the pool's magic while acquired, its complement while free */
+    uint32_t magic;      /* the pool's magic while acquired, its complement while free */
     uint32_t generation; /* odd while acquired; never the same twice until it wraps */
 };
 
 struct pool *pool_new(uint32_t magic, size_t object_bytes, size_t n_max); /* NULL: out of address space */
-struct pool *pool_free(struct pool *p);                                  /* all objects must be back */
+struct pool *pool_free(struct pool *p);                                   /* all objects must be back */
 DEFINE_FREEP(struct pool, pool_free)
 void *pool_acquire(struct pool *p); /* zeroed behind the header; NULL: pool is at its bound */
 void pool_release(struct pool *p, void *object);

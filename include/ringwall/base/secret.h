@@ -12,6 +12,6 @@ struct secret {
 
 int secret_new(struct secret *ret, size_t n) must_check; /* zeroed; -ENOMEM */
 int secret_copy(struct secret *ret, const void *bytes, size_t n) must_check;
-void secret_deinit(struct secret *s); /* wipes */
-void secret_wipe(void *bytes, size_t n); /* not optimised away */
+void secret_deinit(struct secret *s);                      /* wipes */
+void secret_wipe(void *bytes, size_t n);                   /* not optimised away */
 bool secret_equal(const void *a, const void *b, size_t n); /* constant time */

@@ -22,16 +22,16 @@ static inline bool str_has_prefix(struct str s, struct str p) { return s.n >= p.
 static inline bool str_has_suffix(struct str s, struct str p) {
     return s.n >= p.n && (p.n == 0 || !memcmp(s.at + s.n - p.n, p.at, p.n));
 }
-int str_compare(struct str a, struct str b);                       /* byte order, as memcmp */
+int str_compare(struct str a, struct str b); /* byte order, as memcmp */
 /* Takes what is before the next `at`. False when rest->at is NULL: the last piece leaves STR_NULL behind, so "a," has
  * two pieces, the second empty, and "" (not STR_NULL) has one. */
 bool str_split(struct str *rest, char at, struct str *ret_head);
-bool str_u64(struct str s, uint64_t max, uint64_t *ret);           /* decimal, no sign, no leading blanks */
-char *str_dup(struct str s);                                       /* NUL-terminated heap copy; NULL: no memory */
-bool str_is_utf8(struct str s);                                    /* well-formed, no NUL, no C0 controls but \t \n \r */
-size_t str_utf8_unit(struct str s); /* bytes of the well-formed UTF-8 sequence that s begins with; 0: none */
-bool str_fold_is(struct str a, struct str b);                      /* ASCII case-insensitive */
-size_t str_distance(struct str a, struct str b);                   /* edit distance, for "did you mean"; n capped at 64 */
+bool str_u64(struct str s, uint64_t max, uint64_t *ret); /* decimal, no sign, no leading blanks */
+char *str_dup(struct str s);                             /* NUL-terminated heap copy; NULL: no memory */
+bool str_is_utf8(struct str s);                          /* well-formed, no NUL, no C0 controls but \t \n \r */
+size_t str_utf8_unit(struct str s);                      /* bytes of the well-formed UTF-8 sequence that s begins with; 0: none */
+bool str_fold_is(struct str a, struct str b);            /* ASCII case-insensitive */
+size_t str_distance(struct str a, struct str b);         /* edit distance, for "did you mean"; n capped at 64 */
 
 /* Text builder over caller's memory: never overflows; `full` says that text was cut. Always NUL-terminated. */
 struct text {

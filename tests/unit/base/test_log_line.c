@@ -147,10 +147,11 @@ static void any_bytes_make_one_line(void **state) {
     rng_seed(&rng, 3);
     for (int round = 0; round < 20000; round++) {
         char bytes[900], line[LOG_LINE_BYTES + 1];
-        struct log_field fields[12];
+        struct log_field fields[200];
         for (size_t i = 0; i < sizeof(bytes); i++)
             bytes[i] = (char)(rng_below(&rng, 3) ? rng_u64(&rng) : 'a');
-        size_t n_fields = rng_below(&rng, array_size(fields) + 1), n_longest = 1 + rng_below(&rng, sizeof(bytes));
+        size_t n_fields = rng_below(&rng, rng_below(&rng, 4) ? 13 : array_size(fields) + 1),
+               n_longest = 1 + rng_below(&rng, sizeof(bytes));
         for (size_t i = 0; i < n_fields; i++) {
             fields[i] = (struct log_field){
                 .key = "some.key", .kind = (enum log_kind)rng_below(&rng, 4), .u = rng_u64(&rng), .i = INT64_MIN};
