@@ -19,7 +19,7 @@
 enum {
     APP_WORKERS_MAX = 64,
     APP_MAILBOX_MAX = 65536,
-    ENROL_RETRY_MS = 500,           /* a pod whose netns or cgroup is not there yet is tried again */
+    ENROL_RETRY_MS = 500, /* a pod whose netns or cgroup is not there yet is tried again */
     ENROL_PODS_MAX = 8192,
 };
 
@@ -44,8 +44,8 @@ struct pod {
     char *netns_path, *cgroup_path; /* owned; NULL: none */
     struct capture_pod *capture;    /* NULL: not enrolled yet, why says why not */
     char why[CAPTURE_WHY_BYTES];
-    bool wanted;                    /* by the newest world */
-    unsigned n_leaving;             /* workers that have not let go of it yet; 0: none asked */
+    bool wanted;        /* by the newest world */
+    unsigned n_leaving; /* workers that have not let go of it yet; 0: none asked */
 };
 
 /* The main thread's view of its node. */
@@ -60,7 +60,7 @@ struct node {
     struct ready ready;
     struct list pods; /* of struct pod */
     uint32_t next_id;
-    bool swept; /* leftovers of an earlier life are gone */
+    bool swept;                  /* leftovers of an earlier life are gone */
     struct identity *identities; /* of the pods; sorted, each once */
     bool *has_credential;        /* same index */
     size_t n_identities;
@@ -68,7 +68,7 @@ struct node {
 
 /* node.c: reacts to mail; enrol.c: the world's wishes against the kernel */
 void node_init(struct node *n, struct node_config *config);
-void node_deinit(struct node *n); /* capture entries stay closed */
+void node_deinit(struct node *n);                                 /* capture entries stay closed */
 void node_handle(struct node *n, struct mail *m, bool *ret_quit); /* frees m */
 void node_world_changed(struct node *n);
 bool node_retry(struct node *n); /* tries pods again that could not be enrolled; true: some still wait */

@@ -15,7 +15,7 @@
 #include "app.h"
 
 static struct pod *pod_find(struct node *n, struct str uid) {
-    list_for_each(it, &n->pods) {
+    list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
         if (p->n_leaving == 0 && str_is(str_of(p->uid), uid))
             return p;
@@ -41,7 +41,8 @@ static bool pod_place_is(const struct pod *p, const struct workload *w) {
 
 static struct pod *pod_new(struct node *n, const struct workload *w) {
     if (w->uid.n >= POD_UID_MAX || w->n_addrs > POD_ADDRS_MAX) {
-        log_error("enrol", "workload " STR_FMT "/" STR_FMT " refused: its uid or its list of addresses is too long", STR_ARG(w->ns), STR_ARG(w->name));
+        log_error("enrol", "workload " STR_FMT "/" STR_FMT " refused: its uid or its list of addresses is too long", STR_ARG(w->ns),
+                  STR_ARG(w->name));
         return NULL;
     }
     struct pod *p = calloc(1, sizeof(*p));
@@ -87,7 +88,8 @@ static void pod_enrol(struct node *n, struct pod *p) {
     int fds[_CAPTURE_LISTENER_MAX * APP_WORKERS_MAX];
     for (size_t i = 0; i < array_size(fds); i++)
         fds[i] = -1;
-    struct capture_pod_spec spec = {.id = p->id, .netns_path = p->netns_path, .cgroup_path = p->cgroup_path, .addrs = p->addrs, .n_addrs = p->n_addrs};
+    struct capture_pod_spec spec = {
+        .id = p->id, .netns_path = p->netns_path, .cgroup_path = p->cgroup_path, .addrs = p->addrs, .n_addrs = p->n_addrs};
     char why[CAPTURE_WHY_BYTES] = "";
     int r = capture_enrol(n->capture, &spec, n->n_workers, &p->capture, fds, why);
     if (r != 0) {
@@ -121,7 +123,7 @@ static void pod_leave(struct node *n, struct pod *p) {
 }
 
 void node_pod_gone(struct node *n, uint32_t id) {
-    list_for_each(it, &n->pods) {
+    list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
         if (p->id != id || p->n_leaving == 0)
             continue;
@@ -136,7 +138,7 @@ void node_pod_gone(struct node *n, uint32_t id) {
 
 static void node_note_counts(struct node *n) {
     size_t wanted = 0, enrolled = 0;
-    list_for_each(it, &n->pods) {
+    list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
         wanted += p->wanted;
         enrolled += p->wanted && p->capture && p->n_leaving == 0;
@@ -149,7 +151,7 @@ static void node_note_counts(struct node *n) {
 
 bool node_retry(struct node *n) {
     bool waiting = false;
-    list_for_each(it, &n->pods) {
+    list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
         if (!p->wanted || p->capture)
             continue;
@@ -166,7 +168,7 @@ static bool workload_is_ours(const struct workload *w) {
 
 /* Marks what the world wants; makes new pods, updates identities, lets the others go. */
 static void node_compare(struct node *n, const struct world *world) {
-    list_for_each(it, &n->pods)
+    list_for_each (it, &n->pods)
         list_entry(it, struct pod, link)->wanted = false;
     for (size_t i = 0; i < world_n_workloads(world); i++) {
         const struct workload *w = world_workload_at(world, i);
@@ -188,7 +190,7 @@ static void node_compare(struct node *n, const struct world *world) {
                 pod_tell_workers(n, p, NULL);
         }
     }
-    list_for_each_safe(it, &n->pods) {
+    list_for_each_safe (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
         if (!p->wanted && p->n_leaving == 0)
             pod_leave(n, p);

@@ -38,13 +38,12 @@ void node_deinit(struct node *n) {
     pthread_mutex_destroy(&n->ready.lock);
 }
 
-static int identity_order(const void *a, const void *b) {
-    return str_compare(identity_uri(a), identity_uri(b));
-}
+static int identity_order(const void *a, const void *b) { return str_compare(identity_uri(a), identity_uri(b)); }
 
 /* Index of the identity, or n_identities. */
 static size_t identity_find(const struct node *n, const struct identity *i) {
-    const struct identity *hit = n->n_identities == 0 ? NULL : bsearch(i, n->identities, n->n_identities, sizeof(*i), identity_order);
+    const struct identity *hit =
+        n->n_identities == 0 ? NULL : bsearch(i, n->identities, n->n_identities, sizeof(*i), identity_order);
     return hit ? (size_t)(hit - n->identities) : n->n_identities;
 }
 
@@ -60,7 +59,7 @@ static void node_note_credentials(struct node *n) {
 
 void node_announce_identities(struct node *n) {
     size_t n_pods = 0;
-    list_for_each(it, &n->pods)
+    list_for_each (it, &n->pods)
         n_pods += list_entry(it, struct pod, link)->wanted;
     struct identity *all = calloc(n_pods + 1, sizeof(*all));
     bool *has = calloc(n_pods + 1, sizeof(*has));
@@ -68,7 +67,7 @@ void node_announce_identities(struct node *n) {
     size_t count = 0;
     if (!all || !has)
         goto out;
-    list_for_each(it, &n->pods) {
+    list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
         if (p->wanted)
             all[count++] = p->identity;
@@ -140,7 +139,7 @@ static void node_answer(struct node *n, const struct mail_ask *ask) {
     if (ask->what == ASK_CAPTURE) {
         json_z(&w, "mode", n->capture ? "ebpf" : "none");
         json_array(&w, "pods");
-        list_for_each(it, &n->pods)
+        list_for_each (it, &n->pods)
             write_pod(&w, list_entry(it, struct pod, link));
         json_end(&w);
         uint64_t counts[_CAPTURE_COUNT_MAX];

@@ -403,7 +403,9 @@ int check_command(const char *config_path) {
     if (!config)
         return 1;
     struct mesh_options o = {.dir = z(config->mesh_dir), .settings = &config->world, .bytes_max = config->limits.mesh_bytes};
-    o.enrol = config->capture.enrol == ENROL_ALL ? MESH_ENROL_ALL : config->capture.enrol == ENROL_NONE ? MESH_ENROL_NONE : MESH_ENROL_LABEL;
+    o.enrol = config->capture.enrol == ENROL_ALL    ? MESH_ENROL_ALL
+              : config->capture.enrol == ENROL_NONE ? MESH_ENROL_NONE
+                                                    : MESH_ENROL_LABEL;
     struct mesh_loader *loader = NULL;
     struct diag_list diags = DIAG_LIST_NULL;
     struct world *world = NULL;
@@ -422,7 +424,8 @@ int check_command(const char *config_path) {
     if (world)
         printf("%zu workloads, %zu services, %zu policies, %zu peer authentications: %zu warnings\n"
                "note: TCP is captured; UDP, SCTP and raw sockets of a workload are not\n",
-               world_n_workloads(world), world_n_services(world), world_n_policies(world), world_n_peer_auths(world), diags.n_warnings);
+               world_n_workloads(world), world_n_services(world), world_n_policies(world), world_n_peer_auths(world),
+               diags.n_warnings);
     world_free(world);
     mesh_loader_free(loader);
     diag_list_deinit(&diags);

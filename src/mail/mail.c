@@ -161,4 +161,6 @@ struct mail_drain *mail_drain_new(uint64_t deadline_ns, struct mailbox *reply) {
 }
 
 const struct mail_type mail_quit_type = {"quit", plain_free};
-struct mail_quit *mail_quit_new(void) { return mail_alloc(sizeof(struct mail_quit), &mail_quit_type); }
+struct mail_quit *mail_quit_new(void) {
+    return mail_alloc(sizeof(struct mail_quit), &mail_quit_type);
+}

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""End to end: real daemons on namespaces, real connections. Cases are functions named case_*, a module a theme.
+
+  run.py --build DIR [--tenth] [--only WORD] [--list]
+
+Every module gets one lab, which its `lab()` makes; a case that ends a daemon starts it again. A failed case prints the
+error and the end of the daemons' logs. --tenth: a tenth of the sizes, for sanitizer builds.
+"""
+
+import argparse
+import importlib
+import os
+import pathlib
+import sys
+import time
+import traceback
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent.parent / "deploy")]
+
+import tasks  # noqa: E402
+from lab import LabError  # noqa: E402
+
+MODULES = ["flows", "ends", "identity", "policy", "closed", "hostile", "starting"]
+SANITIZER_WORDS = ("ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "runtime error:", "ERROR: LeakSanitizer")
+
+
+class Skip(Exception):
+    """The reason is printed."""
+
+
+def sanitizer_reports(lab):
+    for node in lab.nodes:
+        if node.log.exists():
+            text = node.log.read_text(errors="replace")
+            for word in SANITIZER_WORDS:
+                if word in text:
+                    at = text.index(word)
+                    yield f"{node.name}: {text[max(0, at - 200):at + 3000]}"
+
+
+def show_logs(lab):
+    for node in lab.nodes:
+        if node.daemon is not None:
+            print(f"    -- {node.name}:")
+            for line in node.daemon.tail(12).splitlines():
+                print(f"       {line}")
+        for line in node.access_lines()[-4:]:
+            print(f"       access: {line}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", default=str(HERE.parent.parent / "build"))
+    parser.add_argument("--tenth", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--list", action="store_true")
+    arguments = parser.parse_args()
+    os.environ["RINGWALL_BUILD"] = str(pathlib.Path(arguments.build).resolve())
+    os.environ["RINGWALL_TENTH"] = "1" if arguments.tenth else ""
+    os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
+    os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
+    os.environ.setdefault("TSAN_OPTIONS", "second_deadlock_stack=1:halt_on_error=0")
+    passed = failed = skipped = 0
+    for module_name in MODULES:
+        module = importlib.import_module(f"test_{module_name}")
+        cases = [(n, f) for n, f in vars(module).items() if n.startswith("case_") and arguments.only in f"{module_name}/{n[5:]}"]
+        if not cases:
+            continue
+        if arguments.list:
+            for name, case in cases:
+                print(f"{module_name}/{name[5:]}: {(case.__doc__ or '').strip()}")
+            continue
+        lab = None
+        try:
+            lab = module.lab()
+        except Exception as error:
+            failed += len(cases)
+            print(f"FAILED {module_name}: its lab does not start: {error if isinstance(error, LabError) else traceback.format_exc()}", flush=True)
+            cases = []
+        for name, case in cases:
+            began = time.monotonic()
+            try:
+                case(lab)
+                reports = list(sanitizer_reports(lab))
+                if reports:
+                    raise LabError("a sanitizer reported:\n" + reports[0])
+                passed += 1
+                print(f"ok {module_name}/{name[5:]} ({time.monotonic() - began:.1f} s)", flush=True)
+            except Skip as reason:
+                skipped += 1
+                print(f"skipped {module_name}/{name[5:]}: {reason}", flush=True)
+            except Exception as error:
+                failed += 1
+                print(f"FAILED {module_name}/{name[5:]} ({time.monotonic() - began:.1f} s): "
+                      f"{error if isinstance(error, LabError) else traceback.format_exc()}", flush=True)
+                show_logs(lab)
+            finally:
+                tasks.kill_all()
+        if lab is not None:
+            try:
+                for node in lab.nodes:
+                    if node.daemon is not None and node.daemon.process.poll() is None:
+                        code = node.daemon.stop()
+                        if code != 0:
+                            raise LabError(f"{node.name}'s daemon ended with {code} after SIGTERM:\n{node.daemon.tail()}")
+                reports = list(sanitizer_reports(lab))
+                if reports:
+                    raise LabError("a sanitizer reported at the end:\n" + reports[0])
+            except Exception as error:
+                failed += 1
+                print(f"FAILED {module_name}/end: {error}", flush=True)
+            lab.close()
+    if not arguments.list:
+        print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
