@@ -53,12 +53,24 @@ static size_t escape(struct str s, enum log_format format, enum quoting quoting,
     return n ? n : 1;
 }
 
+/* Bytes at the head of s that every form takes as they are. */
+static size_t plain_run(struct str s) {
+    size_t n = 0;
+    while (n < s.n && s.at[n] > ' ' && s.at[n] < 0x7f && s.at[n] != '"' && s.at[n] != '\\')
+        n++;
+    return n;
+}
+
 static void put_escaped(struct line *l, struct str s, enum quoting quoting, size_t n_max) {
     size_t n_end = l->n + min_of(n_max, l->limit - l->n);
     while (s.n > 0) {
         char unit[16];
         struct text t = TEXT_OVER(unit);
-        size_t n = escape(s, l->format, quoting, &t);
+        size_t n = min_of(plain_run(s), n_end - l->n); /* most values are nothing else */
+        if (n)
+            put(l, (struct str){.at = s.at, .n = n});
+        else
+            n = escape(s, l->format, quoting, &t);
         if (t.n > n_end - l->n) {
             l->cut = true;
             return;
