@@ -31,16 +31,20 @@ struct h2;
 struct h2_header {
     struct str name, value; /* lower-case name */
 };
-/* `stream` is the context given at h2_connect or h2_accept; NULL before that. */
+/* `stream` is the context given at h2_connect, h2_stream_attach or h2_accept; NULL before that. All callbacks must be set but those
+ * of the other side (request; response). */
 struct h2_callbacks {
-    /* server: a request's headers are complete. Answer by h2_accept or h2_refuse, now or later (by id). */
+    /* server: a request's headers are complete. Answer by h2_accept or h2_refuse, now or later (by id). Until then data, end
+     * and closed may come with a NULL stream: a peer may send before it is accepted (at most H2_STREAM_WINDOW). */
     void (*request)(void *owner, int32_t id, const struct h2_header *headers, size_t n, bool end_stream);
-    /* client: a response's headers (1xx are not shown) */
+    /* client: a response's headers (1xx are not shown). end_stream, as in request: no call of `end` follows. */
     void (*response)(void *owner, int32_t id, void *stream, const struct h2_header *headers, size_t n, bool end_stream);
     /* payload; valid during the call; count it delivered later by h2_stream_delivered */
     void (*data)(void *owner, int32_t id, void *stream, const uint8_t *bytes, size_t n);
     void (*end)(void *owner, int32_t id, void *stream);                   /* END_STREAM of the peer */
-    /* The stream is gone: by a reset of either side (error told) or after both ended (H2_NO_ERROR, orderly = true). Last call for it. */
+    /* The stream is gone: by a reset of either side (error told) or after both ended (H2_NO_ERROR, orderly = true). Last call for
+     * it, exactly once for each stream opened or shown, but not after h2_refuse or h2_stream_forget, nor by h2_free. A peer's
+     * RST_STREAM(NO_ERROR) before both ends is told as error 0 and orderly false. */
     void (*closed)(void *owner, int32_t id, void *stream, uint32_t error, bool orderly);
     /* Fill up to cap bytes to send. Returns how many; 0 with *ret_end false: nothing now (h2_stream_ready wakes it);
      * *ret_end true: these were the last (END_STREAM). */
@@ -56,7 +60,9 @@ struct h2 *h2_free(struct h2 *h); /* calls no callback */
 DEFINE_FREEP(struct h2, h2_free)
 
 enum h2_verdict { H2_OK = 0, H2_BROKEN = 1 /* protocol error */, H2_FLOOD = 2 };
-/* now_ns (monotonic) drives the flood limits. Takes all n bytes. After a bad verdict: drain (GOAWAY), then close. */
+/* now_ns (monotonic) drives the flood limits. Takes all n bytes. After a bad verdict, which is sticky: drain (GOAWAY), then close.
+ * -ENOMEM: no memory; the session is finished. A flood of resets that we were made to send can end the session in h2_drain:
+ * ask h2_finished after draining. */
 int h2_feed(struct h2 *h, const uint8_t *bytes, size_t n, uint64_t now_ns) must_check;
 /* Writes up to cap (>= H2_SEND_FRAME_MAX + 64) bytes; 0: nothing to send now. */
 size_t h2_drain(struct h2 *h, uint8_t *to, size_t cap);
@@ -67,13 +73,16 @@ bool h2_finished(const struct h2 *h); /* neither direction will carry anything m
 int h2_connect(struct h2 *h, const struct h2_header *headers, size_t n, void *stream, int32_t *ret_id) must_check;
 int h2_accept(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n, void *stream) must_check; /* headers with :status 200, stream stays open; 1: gone */
 int h2_refuse(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n) must_check;               /* headers with :status, END_STREAM; 1: gone */
+void h2_stream_attach(struct h2 *h, int32_t id, void *stream);     /* server: gives a request its context before the answer */
 void h2_stream_ready(struct h2 *h, int32_t id);                    /* pull has something again */
 void h2_stream_delivered(struct h2 *h, int32_t id, size_t n);      /* n bytes of data left our memory */
 void h2_stream_reset(struct h2 *h, int32_t id, uint32_t error);
-void h2_stream_forget(struct h2 *h, int32_t id);                   /* context becomes NULL; no more callbacks with it */
+void h2_stream_forget(struct h2 *h, int32_t id);                   /* no more callbacks for it; reset with CANCEL unless both sides ended */
 size_t h2_streams(const struct h2 *h);                             /* open now */
 size_t h2_stream_unsent_window(const struct h2 *h, int32_t id);    /* bytes the peer lets us send on it now */
 void h2_ping(struct h2 *h, uint64_t payload);
-void h2_goaway(struct h2 *h, uint32_t error);                      /* graceful for H2_NO_ERROR */
+void h2_goaway(struct h2 *h, uint32_t error); /* H2_NO_ERROR: graceful, open streams go on; else the session ends at the next drain */
+/* Name and version of the library behind this room, for `ringwall version`. Returns `to`. */
+const char *h2_library_text(char *to, size_t n);
 const char *h2_error_text(uint32_t error);
 size_t h2_memory_used(void); /* nghttp2's allocations of this thread */

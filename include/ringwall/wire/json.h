@@ -7,6 +7,11 @@
 #include <ringwall/base/str.h>
 
 enum { JSON_DEPTH_MAX = 32, JSON_READ_MAX = 256 * 1024 * 1024 };
+/* jansson's shared object exports these three names: ours must not stand in for them when the program is linked. */
+#define json_object json_put_object
+#define json_array json_put_array
+#define json_null json_put_null
+
 struct json_writer {
     struct growing *to;
     uint8_t depth;

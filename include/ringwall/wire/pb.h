@@ -25,7 +25,7 @@ struct ca_response {
     uint64_t id;
     enum ca_code code;       /* SIGN only */
     struct str message;
-    struct str chain[PB_CHAIN_MAX]; /* SIGN: leaf, intermediates, then all roots in the last; BUNDLE: one root each */
+    struct str chain[PB_ROOTS_MAX]; /* SIGN: leaf, intermediates, then all roots in the last (PB_CHAIN_MAX); BUNDLE: one root each */
     size_t n_chain;
 };
 /* create: heap bytes owned by the caller. */
