@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * src/model/services.c - services: their virtual addresses, and the endpoints behind them
+ *
+ * An endpoint that a slice names by pod counts only while that pod is known and still has the address: a slice that is
+ * older than the inventory must not lead one pod's traffic to the next owner of its address. */
+#include <stdlib.h>
+
+#include <ringwall/base/check.h>
+
+#include "build.h"
+
+static int compare_specs(const void *x, const void *y) {
+    const struct service_spec *a = *(const struct service_spec *const *)x, *c = *(const struct service_spec *const *)y;
+    int r = str_compare(a->ns, c->ns);
+    if (!r)
+        r = str_compare(a->name, c->name);
+    return r ? r : str_compare(a->kind, c->kind);
+}
+
+struct hit { /* a workload that a service's selector picked */
+    struct hit *next;
+    const struct workload *workload;
+};
+struct hits {
+    struct hit *first, **end;
+    size_t n;
+};
+struct collecting {
+    struct builder *b;
+    struct hits *by_service;
+    const struct workload *workload;
+};
+
+static void collect(void *context, uint32_t object) {
+    struct collecting *c = context;
+    struct hits *to = &c->by_service[object];
+    struct hit *h = build_scratch(c->b, sizeof(*h), 1);
+
+    if (!h)
+        return;
+    h->workload = c->workload;
+    *(to->end ? to->end : &to->first) = h;
+    to->end = &h->next;
+    to->n++;
+}
+
+static const struct service_port_spec *copy_ports(struct builder *b, const struct service_port_spec *ports, size_t n) {
+    cleanup_free struct service_port_spec *copy = n ? calloc(n, sizeof(*copy)) : NULL; /* zeroed: interned as bytes */
+
+    b->failed |= n && !copy;
+    for (size_t i = 0; copy && i < n; i++) {
+        copy[i].name = build_str(b, ports[i].name);
+        copy[i].port = ports[i].port;
+        copy[i].target_port = ports[i].target_port;
+        copy[i].target_name = build_str(b, ports[i].target_name);
+    }
+    return build_blob(b, copy, copy ? n * sizeof(*copy) : 0);
+}
+
+static bool has_addr(const struct workload *w, const struct addr *a) {
+    for (size_t i = 0; i < w->n_addrs; i++)
+        if (addr_is(&w->addrs[i], a))
+            return true;
+    return false;
+}
+
+/* False: the slice is behind the inventory, or names nothing. */
+static bool find_endpoint(struct builder *b, const struct service_spec *s, const struct service_endpoint_spec *e,
+                          struct service_endpoint *ret) {
+    bool addressed = !addr_is_none(&e->addr);
+
+    if (e->pod.n) {
+        ret->workload = world_workload_by_name(b->world, s->ns, e->pod);
+        if (!ret->workload || (addressed && !has_addr(ret->workload, &e->addr)))
+            return false;
+    } else if (addressed) {
+        ret->workload = world_workload_by_addr(b->world, b->world->settings.network, &e->addr);
+    } else {
+        return false;
+    }
+    ret->addr = e->addr;
+    return true;
+}
+
+static struct service_endpoint *endpoints_of_slices(struct builder *b, const struct service_spec *s, size_t *ret_n) {
+    struct service_endpoint *all = build_alloc(b, sizeof(*all), s->n_endpoints);
+    size_t n = 0, n_stale = 0;
+
+    for (size_t i = 0; all && i < s->n_endpoints; i++) {
+        const struct service_endpoint_spec *e = &s->endpoints[i];
+        if (!find_endpoint(b, s, e, &all[n])) {
+            all[n] = (struct service_endpoint){0};
+            n_stale++;
+            continue;
+        }
+        const struct workload *w = all[n].workload;
+        all[n].ports = copy_ports(b, e->ports, e->n_ports);
+        all[n].n_ports = all[n].ports ? (uint32_t)e->n_ports : 0;
+        all[n].weight = w ? w->weight : 1;
+        all[n].ready = s->publish_not_ready || (e->ready && !(w && w->terminating));
+        n++;
+    }
+    if (n_stale)
+        diag_addf(b->diags, DIAG_WARNING, &s->at,
+                  "%zu endpoint%s of " STR_FMT " " STR_FMT "/" STR_FMT
+                  " name%s a pod that is not given or has another address; they get no "
+                  "traffic until slices and pods agree",
+                  n_stale, n_stale == 1 ? "" : "s", STR_ARG(s->kind), STR_ARG(s->ns), STR_ARG(s->name), n_stale == 1 ? "s" : "");
+    *ret_n = n;
+    return all;
+}
+
+static struct service_endpoint *endpoints_of_selector(struct builder *b, const struct service_spec *s, const struct hits *hits,
+                                                      size_t *ret_n) {
+    struct service_endpoint *all = build_alloc(b, sizeof(*all), hits->n);
+    size_t n = 0;
+
+    for (const struct hit *h = all ? hits->first : NULL; h; h = h->next)
+        all[n++] = (struct service_endpoint){.workload = h->workload,
+                                             .weight = h->workload->weight,
+                                             .ready = s->publish_not_ready || (h->workload->ready && !h->workload->terminating)};
+    *ret_n = n;
+    return all;
+}
+
+static int compare_endpoints(const void *x, const void *y) {
+    const struct service_endpoint *a = x, *c = y;
+    if (a->ready != c->ready)
+        return a->ready ? -1 : 1;
+    uint32_t i = a->workload ? a->workload->index : UINT32_MAX, j = c->workload ? c->workload->index : UINT32_MAX;
+    if (i != j)
+        return i < j ? -1 : 1;
+    return memcmp(&a->addr, &c->addr, sizeof(a->addr));
+}
+
+static void fill(struct builder *b, const struct service_spec *s, const struct hits *hits, struct service *v,
+                 struct service_inside *in) {
+    struct addr *vips = build_alloc(b, sizeof(*vips), s->n_vips);
+    struct service_endpoint *all;
+    size_t n = 0;
+
+    v->kind = build_str(b, s->kind);
+    v->ns = build_str(b, s->ns);
+    v->name = build_str(b, s->name);
+    v->host = s->n_hosts ? build_str(b, s->hosts[0]) : STR_NULL;
+    v->at = build_origin(b, &s->at);
+    for (size_t i = 0; vips && i < s->n_vips; i++)
+        if (!addr_is_none(&s->vips[i]))
+            vips[v->n_vips++] = s->vips[i];
+    v->vips = vips;
+    v->ports = copy_ports(b, s->ports, s->n_ports);
+    v->n_ports = v->ports ? s->n_ports : 0;
+    v->external = s->external;
+    v->use_waypoint = build_waypoint(b, s->use_waypoint, build_ns(b, s->ns));
+    all = s->has_slices ? endpoints_of_slices(b, s, &n) : endpoints_of_selector(b, s, hits, &n);
+    if (n)
+        qsort(all, n, sizeof(*all), compare_endpoints);
+    in->endpoints = all;
+    in->from_slices = s->has_slices && str_is(s->kind, STR("Service"));
+    v->n_endpoints = n;
+    for (size_t i = 0; i < n; i++)
+        v->n_ready += all[i].ready;
+}
+
+static void index_vips(struct builder *b, const struct service *v) {
+    for (size_t i = 0; i < v->n_vips; i++) {
+        struct addr_key key = {.addr = v->vips[i], .network = NETWORK_OWN};
+        struct map_node *node = map_find(&b->world->by_vip, &key, sizeof(key));
+        if (node) {
+            const struct service *first = &b->world->services[map_entry(node, struct addr_slot, node)->index];
+            char text[ADDR_TEXT];
+            if (first != v)
+                diag_addf(b->diags, DIAG_WARNING, &v->at,
+                          "the address " STR_FMT " of " STR_FMT " " STR_FMT "/" STR_FMT " is already that of " STR_FMT " " STR_FMT
+                          "/" STR_FMT " (" STR_FMT ":%u), which gets its traffic; give each its own",
+                          STR_ARG(addr_format(&v->vips[i], text)), STR_ARG(v->kind), STR_ARG(v->ns), STR_ARG(v->name),
+                          STR_ARG(first->kind), STR_ARG(first->ns), STR_ARG(first->name), STR_ARG(first->at.file), first->at.line);
+            continue;
+        }
+        struct addr_slot *slot = build_alloc(b, sizeof(*slot), 1);
+        if (!slot)
+            return;
+        slot->key = key;
+        slot->index = v->index;
+        check(map_insert(&b->world->by_vip, &slot->node, &slot->key, sizeof(slot->key)) == 0);
+    }
+}
+
+/* Which workloads each selector picks: one pass over the workloads for all services. */
+static struct hits *pick_workloads(struct builder *b, const struct service_spec **sorted, size_t n) {
+    struct hits *by_service = build_scratch(b, sizeof(*by_service), n);
+    struct selector_index *x = &b->service_index;
+
+    for (size_t round = 0; round < 2; round++)
+        for (size_t i = 0; by_service && i < n; i++) {
+            const struct selector *s = &sorted[i]->selector;
+            const struct label *labels = sorted[i]->has_slices ? NULL : build_labels(b, s->labels, s->n);
+            const struct ns_info *ns = build_ns(b, sorted[i]->ns);
+            if (!labels || !ns)
+                continue;
+            if (round == 0)
+                selector_index_count(b, x, ns->name.at, labels, s->n);
+            else
+                selector_index_add(b, x, ns->name.at, labels, s->n, (uint32_t)i);
+        }
+    for (size_t i = 0; by_service && i < b->world->n_workloads && !b->failed; i++) {
+        const struct workload *w = &b->world->workloads[i];
+        const struct ns_info *ns = build_ns(b, w->ns);
+        struct collecting c = {.b = b, .by_service = by_service, .workload = w};
+        if (ns)
+            selector_index_find(x, ns->name.at, w->labels, w->n_labels, collect, &c);
+    }
+    return by_service;
+}
+
+void build_services(struct builder *b) {
+    size_t n = b->input->n_services;
+    const struct service_spec **sorted = build_scratch(b, sizeof(void *), n);
+    struct world *w = b->world;
+
+    w->services = build_alloc(b, sizeof(*w->services), n);
+    w->service_insides = build_alloc(b, sizeof(*w->service_insides), n);
+    if (!n || !sorted || !w->services || !w->service_insides)
+        return;
+    memcpy(sorted, b->input->services, n * sizeof(void *));
+    qsort(sorted, n, sizeof(void *), compare_specs);
+    w->n_services = n;
+    struct hits *by_service = pick_workloads(b, sorted, n);
+    for (size_t i = 0; i < n && !b->failed; i++) {
+        const struct service_spec *s = sorted[i];
+        w->services[i].index = (uint32_t)i;
+        if (i && !compare_specs(&sorted[i - 1], &sorted[i])) {
+            diag_addf(b->diags, DIAG_ERROR, &s->at,
+                      STR_FMT " " STR_FMT "/" STR_FMT " is given twice: also at " STR_FMT ":%u; remove or rename one",
+                      STR_ARG(s->kind), STR_ARG(s->ns), STR_ARG(s->name), STR_ARG(sorted[i - 1]->at.file), sorted[i - 1]->at.line);
+            continue;
+        }
+        fill(b, s, &by_service[i], &w->services[i], &w->service_insides[i]);
+        index_vips(b, &w->services[i]);
+    }
+}
+
+uint16_t service_target_port(const struct service_endpoint *e, const struct service_port_spec *port, bool from_slices) {
+    const struct workload *w = e->workload;
+
+    for (uint32_t i = 0; i < e->n_ports; i++)
+        if (str_is(e->ports[i].name, port->name))
+            return e->ports[i].port;
+    if (e->n_ports && from_slices)
+        return 0; /* a slice lists every port that its endpoints have */
+    for (size_t i = 0; w && str_is(w->kind, STR("WorkloadEntry")) && i < w->n_ports; i++)
+        if (str_is(w->ports[i].name, port->name))
+            return w->ports[i].port;
+    if (port->target_port)
+        return port->target_port;
+    if (!port->target_name.n)
+        return port->port;
+    for (size_t i = 0; w && i < w->n_ports; i++)
+        if (str_is(w->ports[i].name, port->target_name))
+            return w->ports[i].port;
+    return 0;
+}
+
+size_t world_n_services(const struct world *w) { return w->n_services; }
+
+const struct service *world_service_at(const struct world *w, size_t i) {
+    check(i < w->n_services);
+    return &w->services[i];
+}
+
+const struct service *world_service_by_vip(const struct world *w, struct str network, const struct addr *a) {
+    struct addr_key key;
+    struct map_node *node = world_addr_key(w, network, a, &key) ? map_find(&w->by_vip, &key, sizeof(key)) : NULL;
+    return node ? &w->services[map_entry(node, struct addr_slot, node)->index] : NULL;
+}
