@@ -5,7 +5,11 @@
  * soon as its callback returned. A receive that found none (-ENOBUFS ends a multishot, on an empty ring even without
  * data) is starved: it waits in line and is armed again once a buffer was returned after it was last armed. When
  * none was (a kernel that says ENOBUFS though it has buffers, or whose data we have not reaped yet) it waits for
- * RING_STARVED_NS. So each retry is paid for by progress or by time, and the ring never spins. */
+ * RING_STARVED_NS. So each retry is paid for by progress or by time, and the ring never spins.
+ *
+ * Fairness: one socket with endless data could take every buffer in every turn. A trigger of a multishot may take a part of
+ * the buffers only, where the kernel has such a cap; and a starved receive comes back as a single shot for one buffer, so
+ * that all in the line get one before any gets two. Entries run when they are submitted, ahead of armed multishots. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -27,6 +31,7 @@ int recv_buffers_init(struct ring *r, unsigned n, unsigned bytes_each) {
     if (at == MAP_FAILED)
         return err_origin(-errno);
     *b = (struct recv_buffers){.bytes = at, .n = n, .bytes_each = bytes_each};
+    b->trigger_bytes = (unsigned)max_of(min_of(bytes / 4, (size_t)RING_RECV_TRIGGER), (size_t)bytes_each);
     ignore_result(madvise(at, bytes, MADV_DONTDUMP)); /* applications' plaintext; an old kernel just dumps it */
     int failed = 0;
     b->queue = io_uring_setup_buf_ring(&r->uring, n, RING_BUFFER_GROUP, 0, &failed);
@@ -64,7 +69,7 @@ static int probe_once(struct ring *r, enum recv_mode mode) {
         return err_origin(-errno);
     struct io_uring_sqe *sqe = io_uring_get_sqe(&r->uring);
     check(sqe); /* the ring is fresh */
-    io_uring_prep_recv_multishot(sqe, ours, NULL, mode == RECV_MULTISHOT_CAPPED ? RING_RECV_TRIGGER : 0, 0);
+    io_uring_prep_recv_multishot(sqe, ours, NULL, mode == RECV_MULTISHOT_CAPPED ? r->buffers.trigger_bytes : 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = RING_BUFFER_GROUP;
     int k = io_uring_submit(&r->uring);
@@ -113,6 +118,7 @@ void recv_feed_starved(struct ring *r) {
     /* Not more than there are buffers: the others would only find the ring empty again. */
     for (unsigned left = r->buffers.n; left && recv_may_feed(r); left--) {
         struct ring_op *op = list_entry(list_pop_front(&r->starved), struct ring_op, ready);
+        op->flags |= OP_ONE_BUFFER;
         ring_arm(r, op);
     }
     if (!list_empty(&r->starved) && r->now_ns >= r->starved_retry_ns)

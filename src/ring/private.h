@@ -23,7 +23,7 @@ enum {
     RING_ENTRIES_MAX = 32768,       /* the kernel's own bound */
     RING_BUFFERS_MAX = 32768,       /* likewise, for a buffer ring */
     RING_BUFFER_GROUP = 0,          /* one group of provided buffers a ring */
-    RING_RECV_TRIGGER = 256 * 1024, /* bytes one multishot receive may take before other sockets get their turn */
+    RING_RECV_TRIGGER = 256 * 1024, /* most bytes that a multishot receive takes before other sockets get their turn */
     RING_STARVED_NS = 1000000,      /* an op that found no buffer tries again after this, even when none came back */
     RING_WAIT_S_MAX = 86400,        /* longest single wait: keeps the kernel's time arithmetic far from its end */
 };
@@ -38,6 +38,7 @@ enum op_place {
 enum {
     OP_PLACE_MASK = 7,
     OP_UNSENT_CANCEL = 8, /* in the kernel, and its cancellation waits for a submission entry; list ring.cancels */
+    OP_ONE_BUFFER = 16,   /* was starved: this time it takes one buffer only */
 };
 
 /* How receives are done here; the probe in buffers.c picks the best that the kernel can. */
@@ -67,6 +68,7 @@ struct recv_buffers {
     uint8_t *bytes; /* n * bytes_each; NULL: not set up */
     unsigned n;
     unsigned bytes_each;
+    unsigned trigger_bytes;  /* cap of one trigger of a multishot receive: a part of all buffers */
     uint64_t returned_count; /* ever given back to the kernel */
 };
 

@@ -34,9 +34,10 @@ static struct io_uring_sqe *entry(struct ring *r) {
 }
 
 static void prepare_recv(const struct ring *r, struct ring_op *op, struct io_uring_sqe *sqe) {
-    bool multishot = op->multishot && r->recv_mode != RECV_SINGLE;
+    bool multishot = op->multishot && r->recv_mode != RECV_SINGLE && !(op->flags & OP_ONE_BUFFER);
+    op->flags &= ~(uint32_t)OP_ONE_BUFFER;
     if (multishot)
-        io_uring_prep_recv_multishot(sqe, op->fd, NULL, r->recv_mode == RECV_MULTISHOT_CAPPED ? RING_RECV_TRIGGER : 0, 0);
+        io_uring_prep_recv_multishot(sqe, op->fd, NULL, r->recv_mode == RECV_MULTISHOT_CAPPED ? r->buffers.trigger_bytes : 0, 0);
     else
         io_uring_prep_recv(sqe, op->fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
