@@ -241,8 +241,8 @@ class Quickstart:
 {BOLD}The mesh keeps running.{OFF} Look around in another terminal:
   {ctl} -s {self.one.socket} status
   {ctl} -s {self.two.socket} connections
-  nsenter --net={self.client.netns} curl {self.url}      (from outside the pod's cgroup: refused, fail closed)
-  sh -c 'echo $$ > {self.client.leaf_cgroup}/cgroup.procs; exec nsenter --net={self.client.netns} curl {self.url}'
+  a shell in pod client:  sh -c 'echo $$ > {self.client.leaf_cgroup}/cgroup.procs; exec nsenter --net={self.client.netns} sh'
+  there:                  curl {self.url}
   manifests: {self.one.mesh_dir} and {self.two.mesh_dir}; logs: {self.two.log} and {self.two.access_log}
 Ctrl-C ends it and cleans up.""", flush=True)
         signal.pause()

@@ -144,7 +144,7 @@ struct mail *mailbox_take(struct mailbox *b) {
     return m;
 }
 
-static bool is_closed(struct mailbox *b) {
+bool mailbox_closed(struct mailbox *b) {
     pthread_mutex_lock(&b->lock);
     bool closed = b->closed;
     pthread_mutex_unlock(&b->lock);
@@ -164,7 +164,7 @@ struct mail *mailbox_wait(struct mailbox *b, int timeout_ms) {
         struct mail *m = mailbox_take(b);
         if (m)
             return m;
-        bool closed = is_closed(b);
+        bool closed = mailbox_closed(b);
         mailbox_clear_event(b);
         m = mailbox_take(b);
         if (m || closed || timeout_ms == 0)

@@ -23,6 +23,7 @@ struct tls_csr; /* checked request: its public key */
 int tls_csr_read(const uint8_t *der, size_t n, const struct identity *expected, struct tls_csr **ret) must_check;
 struct tls_csr *tls_csr_free(struct tls_csr *c);
 DEFINE_FREEP(struct tls_csr, tls_csr_free)
+int tls_der_to_pem(const struct tls_der *der, const char *label, struct growing *to) must_check; /* appends one block */
 int tls_pem_to_der(struct str pem, const char *label, struct tls_der *ret) must_check; /* first block of that label; 1: none */
 
 struct tls_issuer {

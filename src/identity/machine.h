@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * machine.h - the identity thread's state machine: time and the way to the CA are given, nothing waits here
+ *
+ * An entry is on exactly one list: idle (its next moment is a time), queue (a request is due; urgent ones in front), or
+ * flight (the CA has its request; at most IDENTITY_IN_FLIGHT_MAX). */
+#pragma once
+
+#include <ringwall/base/list.h>
+#include <ringwall/base/map.h>
+#include <ringwall/base/rng.h>
+#include <ringwall/identity/manager.h>
+
+enum {
+    BACKOFF_FIRST_MS = 500,
+    BACKOFF_MAX_MS = 150 * 1000,
+    ANSWER_TIMEOUT_MS = 10 * 1000,
+    BACKOFF_PARTS_OF_REST = 20, /* with a valid credential: tried at least every 1/20 of what remains of its life */
+};
+
+struct moment { /* taken once for each step */
+    uint64_t mono_ns;
+    int64_t wall_s;
+};
+
+struct entry {
+    struct map_node by_identity;
+    struct list link;
+    enum { ENTRY_IDLE, ENTRY_QUEUED, ENTRY_FLIGHT } place;
+    struct identity identity;
+    struct tls_credential *credential; /* NULL: none yet, or it was withdrawn */
+    uint64_t generation;               /* of the next one is this + 1 */
+    struct tls_key *key;               /* of the request in flight */
+    uint64_t request_id, asked_ns;
+    uint64_t try_ns;  /* not before this (monotonic) */
+    int64_t rotate_s; /* wall time of the next renewal */
+    unsigned n_failures;
+    bool kept;     /* named by the newest set of identities */
+    char why[160]; /* the last failure; empty after a success */
+};
+
+struct machine {
+    struct identity_options o;
+    struct map entries;
+    struct list idle, queue, flight;
+    size_t n_flight;
+    uint64_t next_request_id, trust_generation;
+    struct rng rng;
+    uint64_t n_issued, n_failed;
+};
+
+int machine_init(struct machine *m, const struct identity_options *o) must_check;
+void machine_deinit(struct machine *m);
+void machine_set(struct machine *m, const struct identity *items, size_t n, const struct moment *now);
+void machine_want(struct machine *m, const struct identity *i, const struct moment *now);
+void machine_answer(struct machine *m, const uint8_t *bytes, size_t n, const struct moment *now);
+/* Starts what is due. Returns after how many milliseconds to come again, at most 1000 (a clock may jump). */
+int machine_tick(struct machine *m, const struct moment *now);
+
+/* report.c */
+struct growing;
+void report_certs(const struct machine *m, struct growing *to);
+void report_status(const struct machine *m, struct growing *to);

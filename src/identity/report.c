@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * report.c - what the identity thread tells admin: certificates with their state (facts/identity.md 6.1), its own health */
+#include <stdio.h>
+
+#include <ringwall/base/clock.h>
+#include <ringwall/wire/json.h>
+
+#include "machine.h"
+
+static void write_time(struct json_writer *w, const char *key, int64_t s) {
+    char text[RFC3339_BYTES];
+    clock_rfc3339(s * (int64_t)NS_PER_S, text, false);
+    json_z(w, key, text);
+}
+
+static void write_cert(struct json_writer *w, const struct tls_der *der, const char *type) {
+    struct tls_cert_facts facts;
+    if (tls_cert_read(der->at, der->n, &facts) != 0)
+        return;
+    char serial[2 * TLS_SERIAL_MAX + 1] = "";
+    for (size_t i = 0; i < facts.serial_n; i++)
+        snprintf(serial + 2 * i, 3, "%02x", facts.serial[i]);
+    json_object(w, NULL);
+    json_z(w, "type", type);
+    json_z(w, "serialNumber", serial);
+    json_z(w, "subject", facts.subject);
+    json_z(w, "issuer", facts.issuer);
+    if (facts.uri[0])
+        json_z(w, "uri", facts.uri);
+    json_z(w, "key", facts.key_kind);
+    write_time(w, "validFrom", facts.not_before);
+    write_time(w, "expirationTime", facts.not_after);
+    json_end(w);
+}
+
+static void write_certificates(struct json_writer *w, const struct tls_credential *c) {
+    const struct tls_der_list *chain = tls_credential_chain(c);
+    json_array(w, "certChain");
+    for (size_t i = 0; i < chain->n; i++)
+        write_cert(w, &chain->items[i], i == 0 ? "Leaf" : "Intermediate");
+    json_end(w);
+    json_array(w, "rootCerts");
+    const struct tls_trust *trust = tls_credential_trust(c);
+    for (size_t b = 0; b < trust->n; b++) {
+        const struct tls_der_list *roots = tls_bundle_roots(trust->bundles[b]);
+        for (size_t i = 0; i < roots->n; i++)
+            write_cert(w, &roots->items[i], "Root");
+    }
+    json_end(w);
+}
+
+static void write_entry(struct json_writer *w, const struct entry *e) {
+    json_object(w, NULL);
+    json_str(w, "identity", identity_uri(&e->identity));
+    if (e->credential)
+        json_z(w, "state", "Available");
+    else if (e->why[0])
+        json_strf(w, "state", "Unavailable: %s", e->why);
+    else
+        json_z(w, "state", "Initializing");
+    if (e->credential) {
+        json_u64(w, "generation", e->generation);
+        write_time(w, "nextRotation", e->rotate_s);
+        write_certificates(w, e->credential);
+    }
+    if (e->why[0])
+        json_z(w, "lastError", e->why);
+    json_end(w);
+}
+
+void report_certs(const struct machine *m, struct growing *to) {
+    struct json_writer w;
+    json_begin(&w, to, false);
+    json_array(&w, NULL);
+    size_t cursor = 0;
+    struct map_node *n = NULL;
+    while ((n = map_next(&m->entries, &cursor, n)))
+        write_entry(&w, map_entry(n, struct entry, by_identity));
+    json_end(&w);
+}
+
+void report_status(const struct machine *m, struct growing *to) {
+    struct json_writer w;
+    size_t have = 0, cursor = 0;
+    struct map_node *n = NULL;
+    while ((n = map_next(&m->entries, &cursor, n)))
+        have += map_entry(n, struct entry, by_identity)->credential != NULL;
+    json_begin(&w, to, false);
+    json_object(&w, NULL);
+    json_u64(&w, "identities", m->entries.n_nodes);
+    json_u64(&w, "available", have);
+    json_u64(&w, "issued", m->n_issued);
+    json_u64(&w, "failed", m->n_failed);
+    json_end(&w);
+}
