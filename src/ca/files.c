@@ -22,8 +22,17 @@ struct form { /* names of one of the two forms */
 static const struct form istio_form = {"ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"};
 static const struct form tls_form = {"tls.crt", "tls.key", "tls.crt", "ca.crt"};
 
+/* Bounded text for people; a long path may cut it. */
+static void printf_like(2, 3) say(char why[CA_WHY_BYTES], const char *fmt, ...) {
+    struct text t = {.at = why, .cap = CA_WHY_BYTES};
+    va_list ap;
+    va_start(ap, fmt);
+    text_addv(&t, fmt, ap);
+    va_end(ap);
+}
+
 static int refuse(char why[CA_WHY_BYTES], const char *dir, const char *file, const char *text) {
-    snprintf(why, CA_WHY_BYTES, "%s/%s: %s", dir, file, text);
+    say(why, "%s/%s: %s", dir, file, text);
     return 1;
 }
 
@@ -43,7 +52,7 @@ static int read_pem(const char *dir, const char *file, char **ret, size_t *ret_n
                       "is missing; the directory needs ca-cert.pem, ca-key.pem, cert-chain.pem and root-cert.pem "
                       "(ringwallctl ca issue-node writes them), or tls.crt, tls.key and ca.crt");
     if (r < 0) {
-        snprintf(why, CA_WHY_BYTES, "%s: cannot be read: %s", path, strerror(-r));
+        say(why, "%s: cannot be read: %s", path, strerror(-r));
         return 1;
     }
     return 0;
@@ -176,7 +185,7 @@ static int write_file(const char *dir, const char *file, const void *bytes, size
     int r = io_write_file(path, bytes, n, mode);
     if (r == 0)
         return 0;
-    snprintf(why, CA_WHY_BYTES, "%s: cannot be written: %s", path, strerror(-r));
+    say(why, "%s: cannot be written: %s", path, strerror(-r));
     return 1;
 }
 
@@ -192,7 +201,7 @@ static int write_certs(const char *dir, const char *file, const struct tls_der_l
 static int write_dir(const char *dir, const struct ca_dir *d, char why[CA_WHY_BYTES]) {
     int r = io_make_dirs(dir, 0700);
     if (r < 0) {
-        snprintf(why, CA_WHY_BYTES, "%s: cannot be made: %s", dir, strerror(-r));
+        say(why, "%s: cannot be made: %s", dir, strerror(-r));
         return 1;
     }
     struct secret pem cleanup(secret_deinit) = SECRET_NULL;
@@ -218,8 +227,7 @@ static int refuse_to_overwrite(const char *dir, char why[CA_WHY_BYTES]) {
 
 int ca_dir_init(const char *dir, struct str trust_domain, int64_t now_s, char why[CA_WHY_BYTES]) {
     if (!trust_domain_valid(trust_domain)) {
-        snprintf(why, CA_WHY_BYTES, "'" STR_FMT "' is no trust domain: 1 to 255 of a-z, 0-9, dot, dash, underscore",
-                 STR_ARG(trust_domain));
+        say(why, "'" STR_FMT "' is no trust domain: 1 to 255 of a-z, 0-9, dot, dash, underscore", STR_ARG(trust_domain));
         return 1;
     }
     int r = refuse_to_overwrite(dir, why);
@@ -269,8 +277,7 @@ static bool node_name_valid(struct str node) {
 
 int ca_dir_issue_node(const char *dir, struct str node, const char *out_dir, int64_t now_s, char why[CA_WHY_BYTES]) {
     if (!node_name_valid(node)) {
-        snprintf(why, CA_WHY_BYTES, "'" STR_FMT "' is no node name: 1 to 63 letters, digits, dots, dashes, underscores",
-                 STR_ARG(node));
+        say(why, "'" STR_FMT "' is no node name: 1 to 63 letters, digits, dots, dashes, underscores", STR_ARG(node));
         return 1;
     }
     struct ca_dir issuer cleanup(ca_dir_deinit) = CA_DIR_NULL;
