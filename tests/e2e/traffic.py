@@ -309,6 +309,15 @@ def ended_client(address, port, *, ready):
     return how_it_ends(s)
 
 
+def ended_client_silent(address, port, *, ready):
+    """Opens, exchanges one byte, then only waits for the end."""
+    s = connect(address, port)
+    s.sendall(b"x")
+    s.recv(1)
+    ready()
+    return how_it_ends(s)
+
+
 def reset_client(address, port, *, ready):
     s = connect(address, port)
     s.sendall(b"x")

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Policy on real connections: who is let in, when a file changes, and what the log says."""
+
+import traffic
+from common import addresses, expect, expect_equal, pod, standard_lab
+from lab import eventually, sh
+from tasks import Task
+
+PORT = 9300
+
+
+def lab():
+    made = standard_lab("policy")
+    return made
+
+
+def authorization(name, body, namespace="default"):
+    return f"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n{body}"
+
+
+def authentication(mode, namespace="istio-system", name="default", rest=""):
+    return (f"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
+            f"spec:\n  mtls: {{mode: {mode}}}\n{rest}")
+
+
+def serve(lab, *names):
+    for name in names or ("server",):
+        for port in (PORT, PORT + 1):
+            Task(pod(lab, name), traffic.echo_server, port).wait_ready()
+
+
+def reaches(lab, source, target="server", port=PORT):
+    ends = {Task(pod(lab, source), traffic.try_connect, address, port).result() for _, address in addresses(pod(lab, target))}
+    expect(len(ends) == 1, f"{source} to {target}:{port} differs by family: {ends}")
+    return ends.pop() == "ok"
+
+
+def judge(lab, expected, target="server", port=PORT):
+    seen = {source: reaches(lab, source, target, port) for source in expected}
+    expect_equal(seen, expected, f"who reaches {target}:{port}")
+
+
+def case_allow_one_account(lab):
+    """ALLOW by principal: both pods of the account, nobody else; the denial is logged with its place"""
+    serve(lab)
+    judge(lab, {"client": True, "client2": True, "intruder": True, "outsider": True})
+    lab.apply("policy.yaml", authorization("only-client", """  selector: {matchLabels: {app: server}}
+  rules:
+  - from: [{source: {principals: [cluster.local/ns/default/sa/client]}}]
+"""))
+    judge(lab, {"client": True, "client2": True, "intruder": False, "outsider": False})
+    line = eventually("the denial is logged", lambda: next((x for x in lab.nodes[1].access_lines() if pod(lab, "intruder").identity in x and "policy-denied" in x), None))
+    expect("src.identity" in line and "server" in line, f"the log line: {line}")
+    lab.remove("policy.yaml")
+    judge(lab, {"intruder": True})
+
+
+def case_deny_wins(lab):
+    """DENY names policy, rule and file:line in the log"""
+    serve(lab)
+    lab.apply("allow.yaml", authorization("allow-all", "  rules: [{}]\n"))
+    lab.apply("deny.yaml", authorization("no-intruder", """  action: DENY
+  rules:
+  - from: [{source: {serviceAccounts: [other]}}]
+  - from: [{source: {serviceAccounts: [intruder]}}]
+    to: [{operation: {ports: ["9300"]}}]
+"""))
+    judge(lab, {"client": True, "intruder": False})
+    judge(lab, {"intruder": True}, port=PORT + 1)
+    line = eventually("the denial is logged", lambda: next((x for x in lab.nodes[1].access_lines() if "no-intruder" in x), None))
+    expect("default/no-intruder" in line and "deny.yaml:8" in line, f"policy, rule and place in: {line}")
+    expect("rule=1" in line or 'rule="1"' in line, f"the rule's number in: {line}")
+    lab.remove("allow.yaml")
+    lab.remove("deny.yaml")
+
+
+def case_scopes(lab):
+    """Mesh, namespace and selector scope; an empty spec denies all"""
+    serve(lab, "server", "server2")
+    lab.apply("policy.yaml", authorization("mesh", "  rules: [{from: [{source: {namespaces: [elsewhere]}}]}]\n", "istio-system"))
+    judge(lab, {"client": False})
+    lab.apply("policy.yaml", authorization("ns", "  {}\n"))
+    judge(lab, {"client": False})
+    lab.apply("policy.yaml", authorization("ns", "  {}\n", "elsewhere"))
+    judge(lab, {"client": True})
+    lab.apply("policy.yaml", authorization("one", "  selector: {matchLabels: {app: server2}}\n"))
+    judge(lab, {"client": True})
+    judge(lab, {"client": False}, "server2")
+    lab.remove("policy.yaml")
+
+
+def case_addresses(lab):
+    """ipBlocks see the pod's own address"""
+    serve(lab)
+    client = pod(lab, "client")
+    lab.apply("policy.yaml", authorization("by-address", f"  rules: [{{from: [{{source: {{ipBlocks: [{client.ip}, '{client.ip6}/128']}}}}]}}]\n"))
+    judge(lab, {"client": True, "client2": False})
+    lab.remove("policy.yaml")
+
+
+def case_strict(lab):
+    """STRICT: plaintext is refused, and an open plaintext connection is cut; PERMISSIVE lets it in again"""
+    serve(lab)
+    judge(lab, {"outsider": True, "client": True})
+    open_flow = Task(pod(lab, "outsider"), traffic.ended_client_silent, pod(lab, "server").ip, PORT).wait_ready()
+    lab.apply("strict.yaml", authentication("STRICT"))
+    expect_equal(open_flow.result(10)[0], "ECONNRESET", "the open plaintext connection")
+    judge(lab, {"outsider": False, "client": True})
+    lab.apply("strict.yaml", authentication("STRICT") + "---\n" + authentication(
+        "STRICT", "default", "ports", "  selector: {matchLabels: {app: server}}\n  portLevelMtls: {9301: {mode: PERMISSIVE}}\n"))
+    judge(lab, {"outsider": False})
+    judge(lab, {"outsider": True, "client": True}, port=PORT + 1)
+    lab.remove("strict.yaml")
+    judge(lab, {"outsider": True})
+
+
+def case_open_flow_is_cut(lab):
+    """An open connection that a new policy denies ends with a reset, reason policy-changed"""
+    serve(lab)
+    flow = Task(pod(lab, "intruder"), traffic.ended_client_silent, pod(lab, "server").ip, PORT).wait_ready()
+    lab.apply("deny.yaml", authorization("no-intruder", "  action: DENY\n  rules: [{from: [{source: {serviceAccounts: [intruder]}}]}]\n"))
+    expect_equal(flow.result(5)[0], "ECONNRESET", "the open connection")
+    eventually("the reason is logged", lambda: any("policy-changed" in x for x in lab.nodes[1].access_lines()))
+    lab.remove("deny.yaml")
+
+
+def case_bad_files(lab):
+    """Each bad set is refused whole with file:line:column; the last good world stays in force"""
+    serve(lab)
+    lab.apply("deny.yaml", authorization("no-intruder", "  action: DENY\n  rules: [{from: [{source: {serviceAccounts: [intruder]}}]}]\n"))
+    bad = {
+        "unknown key": (authorization("x", "  acton: DENY\n"), "action"),
+        "wrong type": (authorization("x", "  rules: yes\n"), "rules"),
+        "half-written": ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x, namespa", ""),
+        "duplicate name": (authorization("no-intruder", "  rules: [{}]\n"), "no-intruder"),
+        "not UTF-8": ("kind: \"\\xff\"\nname: \udc80\n", ""),
+        "bad port": (authorization("x", "  rules: [{to: [{operation: {ports: ['70000']}}]}]\n"), "70000"),
+    }
+    world = lab.nodes[1].ctl_json("status")["world"]
+    for name, (text, word) in bad.items():
+        for node in lab.nodes:
+            before = node.ctl_json("status")["config"]["attempts"]
+            (node.mesh_dir / "bad.new").write_bytes(text.encode("utf-8", "surrogateescape"))
+            (node.mesh_dir / "bad.new").rename(node.mesh_dir / "bad.yaml")
+            eventually(f"{name} is read", lambda n=node, b=before: n.ctl_json("status")["config"]["attempts"] > b)
+        status = lab.nodes[1].ctl("status").stdout
+        expect("bad.yaml:" in status and word in status, f"{name}: status says\n{status}")
+        expect_equal(lab.nodes[1].ctl_json("status")["world"], world, f"{name}: the world in force")
+    judge(lab, {"client": True, "intruder": False})
+    lab.remove("bad.yaml")
+    for node in lab.nodes:
+        (node.mesh_dir / "dangling.yaml").symlink_to("nowhere.yaml")
+    eventually("a dangling symlink is refused", lambda: "dangling.yaml" in lab.nodes[1].ctl("status").stdout)
+    judge(lab, {"intruder": False})
+    for node in lab.nodes:
+        (node.mesh_dir / "dangling.yaml").unlink()
+    lab.remove("deny.yaml")
+    judge(lab, {"intruder": True})
+
+
+def case_same_verdict_offline(lab):
+    """ringwallctl authz check gives the verdict that the data path gives"""
+    serve(lab)
+    lab.apply("deny.yaml", authorization("no-intruder", "  action: DENY\n  rules: [{from: [{source: {serviceAccounts: [intruder]}}]}]\n"))
+    ctl, server = lab.program("ringwallctl"), pod(lab, "server")
+    for name, code in (("client", 0), ("intruder", 3)):
+        source = pod(lab, name)
+        for arguments in ([ctl, "authz", "check", "--mesh", lab.nodes[1].mesh_dir], [ctl, "-s", lab.nodes[1].socket, "authz", "check"]):
+            done = sh(*arguments, "--source", source.identity, "--source-ip", source.ip, "--to", server.ip, "--port", PORT, check=False)
+            expect_equal(done.returncode, code, f"authz check for {name}: {done.stdout}{done.stderr}")
+        expect_equal(reaches(lab, name), code == 0, f"{name} in fact")
+    lab.remove("deny.yaml")
