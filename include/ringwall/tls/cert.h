@@ -83,6 +83,7 @@ enum tls_role { TLS_ROLE_CLIENT, TLS_ROLE_SERVER };
     X(PATH_LEN, "chain is longer than an issuer's path length allows") \
     X(SIGNATURE, "a signature in the chain is wrong") \
     X(NODE_ISSUER, "the issuing node's certificate does not cover a workload of this identity") \
+    X(CONSTRAINT, "an issuer's name constraints do not allow this identity") \
     X(REVOKED, "certificate is revoked")
 enum tls_trust_verdict {
 #define TLS_TRUST_ENUM(upper, text) TLS_TRUST_##upper,

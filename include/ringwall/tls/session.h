@@ -51,5 +51,7 @@ const struct tls_peer *tls_session_peer(const struct tls_session *s); /* after t
 enum tls_trust_verdict tls_session_trust(const struct tls_session *s);
 const char *tls_session_error(const struct tls_session *s);  /* static text for logs, e.g. "no client certificate", "ALPN: no h2" */
 const char *tls_session_suite(const struct tls_session *s);  /* "TLS_AES_256_GCM_SHA384" */
+/* Name and version of the library behind this room, and the code paths of its cryptography, for `ringwall version`. Returns `to`. */
+const char *tls_library_text(char *to, size_t n);
 size_t tls_memory_used(void); /* bytes the library holds, all threads */
 void tls_memory_limit(size_t bytes); /* allocations past it fail: handshakes are refused */

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * tls/bundle.c - trust anchors: one set for each trust domain, never all in one store (facts/identity.md 4.2) */
+#include <errno.h>
+#include <stdlib.h>
+
+#include <ringwall/base/check.h>
+#include <ringwall/base/err.h>
+#include <ringwall/tls/credential.h>
+
+#include "bundle.h"
+
+static struct tls_bundle *bundle_free(struct tls_bundle *b) {
+    if (!b)
+        return NULL;
+    free(b->trust_domain);
+    tls_der_list_deinit(&b->roots);
+    free(b);
+    return NULL;
+}
+DEFINE_FREEP(struct tls_bundle, bundle_free)
+
+int tls_bundle_new(struct str trust_domain, const struct tls_der_list *roots, struct tls_bundle **ret) {
+    if (!trust_domain_valid(trust_domain) || roots->n == 0 || roots->n > TLS_BUNDLE_MAX)
+        return 1;
+    cleanup(bundle_freep) struct tls_bundle *b = calloc(1, sizeof(*b) + roots->n * sizeof(b->views[0]));
+    if (!b)
+        return err_origin(-ENOMEM);
+    b->n_refs = 1;
+    b->trust_domain = str_dup(trust_domain);
+    if (!b->trust_domain)
+        return err_origin(-ENOMEM);
+    int r = tls_der_list_copy(&b->roots, roots);
+    if (r)
+        return err_trace(r);
+    for (size_t i = 0; i < b->roots.n; i++) {
+        struct cert_view *v = &b->views[i];
+        if (!cert_view_read(b->roots.items[i].at, b->roots.items[i].n, v) || !v->x.is_ca || v->x.unknown_critical ||
+            (v->x.has_key_usage && !(v->x.key_usage & KEY_USAGE_CERT_SIGN)))
+            return 1;
+    }
+    *ret = take_ptr(b);
+    return 0;
+}
+
+struct tls_bundle *tls_bundle_ref(struct tls_bundle *b) {
+    check(atomic_fetch_add_explicit(&b->n_refs, 1, memory_order_relaxed) > 0);
+    return b;
+}
+
+struct tls_bundle *tls_bundle_unref(struct tls_bundle *b) {
+    if (b && atomic_fetch_sub_explicit(&b->n_refs, 1, memory_order_acq_rel) == 1)
+        bundle_free(b);
+    return NULL;
+}
+
+struct str tls_bundle_trust_domain(const struct tls_bundle *b) {
+    return str_of(b->trust_domain);
+}
+const struct tls_der_list *tls_bundle_roots(const struct tls_bundle *b) { return &b->roots; }
+
+/* The public struct with its count; nobody outside makes one. */
+struct counted_trust {
+    struct tls_trust trust;
+    _Atomic unsigned n_refs;
+    struct tls_bundle *bundles[];
+};
+
+struct tls_trust *tls_trust_new(struct tls_bundle **bundles, size_t n, uint64_t generation) {
+    struct counted_trust *c = calloc(1, sizeof(*c) + n * sizeof(c->bundles[0]));
+    if (!c)
+        return NULL;
+    c->n_refs = 1;
+    for (size_t i = 0; i < n; i++)
+        c->bundles[i] = tls_bundle_ref(bundles[i]);
+    c->trust = (struct tls_trust){.bundles = c->bundles, .n = n, .generation = generation};
+    return &c->trust;
+}
+
+struct tls_trust *tls_trust_ref(struct tls_trust *t) {
+    struct counted_trust *c = container_of(t, struct counted_trust, trust);
+    check(atomic_fetch_add_explicit(&c->n_refs, 1, memory_order_relaxed) > 0);
+    return t;
+}
+
+struct tls_trust *tls_trust_unref(struct tls_trust *t) {
+    if (!t)
+        return NULL;
+    struct counted_trust *c = container_of(t, struct counted_trust, trust);
+    if (atomic_fetch_sub_explicit(&c->n_refs, 1, memory_order_acq_rel) == 1) {
+        for (size_t i = 0; i < t->n; i++)
+            tls_bundle_unref(c->bundles[i]);
+        free(c);
+    }
+    return NULL;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * tls/chain.c - whom do we trust: the walk from a leaf to a root of its own trust domain
+ *
+ * DESIGN rule 3 and facts/identity.md 4.2. The chain is taken in the order in which TLS asks for it (RFC 8446 4.4.2): the
+ * issuer of a certificate is a root, or the very next certificate. Nothing is searched, so the work is bounded by
+ * chain length x roots of that name, and no peer can make us try paths.
+ * A good signature stays good for ever, so each thread remembers some it has seen (by hash of certificate and issuer
+ * key); times, usages and names are judged anew for every peer. */
+#include <ringwall/base/check.h>
+
+#include "bundle.h"
+
+const char *tls_trust_text(enum tls_trust_verdict v) {
+    static const char *const texts[] = {
+#define TLS_TRUST_TEXT(upper, text) [TLS_TRUST_##upper] = text,
+        TLS_TRUSTS(TLS_TRUST_TEXT)
+#undef TLS_TRUST_TEXT
+    };
+    check(v >= 0 && v < _TLS_TRUST_MAX);
+    return texts[v];
+}
+
+enum { SEEN_SLOTS = 256 };
+static _Thread_local uint8_t seen_signatures[SEEN_SLOTS][32];
+
+static bool signed_by(const struct cert_view *c, const struct cert_view *issuer) {
+    static const uint8_t none[32];
+    uint8_t id[32];
+    bool hashed = digest_sha256(c->whole, issuer->key.bytes, id) && memcmp(id, none, sizeof(id)) != 0;
+    uint8_t *slot = seen_signatures[id[0] % SEEN_SLOTS];
+    if (hashed && !memcmp(slot, id, sizeof(id)))
+        return true;
+    if (!signature_check(&issuer->key, c->signature_kind, c->tbs, c->signature))
+        return false;
+    if (hashed)
+        memcpy(slot, id, sizeof(id));
+    return true;
+}
+
+static bool time_ok(const struct cert_view *c, int64_t now_s, enum tls_trust_verdict *why) {
+    if (now_s < c->not_before)
+        *why = TLS_TRUST_NOT_YET_VALID;
+    else if (now_s > c->not_after)
+        *why = TLS_TRUST_EXPIRED;
+    else
+        return true;
+    return false;
+}
+
+static bool host_matches(struct str host, struct str constraint) {
+    if (constraint.n && constraint.at[0] == '.')
+        return host.n > constraint.n && str_fold_is((struct str){host.at + host.n - constraint.n, constraint.n}, constraint);
+    return str_fold_is(host, constraint);
+}
+
+/* One list of subtrees; only those of type URI say something about an identity. */
+static bool subtrees_read(struct der list, struct str host, bool *ret_any, bool *ret_match) {
+    struct der subtree;
+    struct der_item base;
+    while (list.n) {
+        if (!der_take(&list, DER_SEQUENCE, &subtree) || !der_next(&subtree, &base) || subtree.n)
+            return false;
+        if (base.tag != DER_CONTEXT(6))
+            continue;
+        *ret_any = true;
+        *ret_match |= host_matches(host, (struct str){(const char *)base.body.at, base.body.n});
+    }
+    return true;
+}
+
+/* RFC 5280 4.2.1.10, for the host part of a URI, which is the trust domain. */
+static bool constraints_allow(const struct cert_view *issuer, struct str host) {
+    struct der rest = issuer->x.constraints, list;
+    bool any = false, match = false, excluded_any = false, excluded = false;
+    if (!issuer->x.has_constraints)
+        return true;
+    if (der_peek(&rest, DER_CONTEXT_CONSTRUCTED(0)) &&
+        (!der_take(&rest, DER_CONTEXT_CONSTRUCTED(0), &list) || !subtrees_read(list, host, &any, &match)))
+        return false;
+    if (der_peek(&rest, DER_CONTEXT_CONSTRUCTED(1)) &&
+        (!der_take(&rest, DER_CONTEXT_CONSTRUCTED(1), &list) || !subtrees_read(list, host, &excluded_any, &excluded)))
+        return false;
+    return rest.n == 0 && (!any || match) && !excluded;
+}
+
+/* May `issuer` have signed certificates with n_between CA certificates between it and the leaf? */
+static bool issuer_ok(const struct cert_view *issuer, bool is_root, unsigned n_between, struct str host, int64_t now_s,
+                      enum tls_trust_verdict *why) {
+    if (issuer->x.unknown_critical)
+        *why = TLS_TRUST_UNREADABLE;
+    else if (!issuer->x.is_ca || (issuer->x.has_key_usage ? !(issuer->x.key_usage & KEY_USAGE_CERT_SIGN) : !is_root))
+        *why = TLS_TRUST_ISSUER_NOT_CA;
+    else if (issuer->x.has_path_len && n_between > issuer->x.path_len)
+        *why = TLS_TRUST_PATH_LEN;
+    else if (!constraints_allow(issuer, host))
+        *why = TLS_TRUST_CONSTRAINT;
+    else
+        return time_ok(issuer, now_s, why);
+    return false;
+}
+
+static bool names_issuer(const struct cert_view *c, const struct cert_view *issuer) {
+    if (!der_is(c->issuer, issuer->subject))
+        return false;
+    /* Key identifiers only spare us signatures that cannot fit. */
+    return c->x.aki.n == 0 || issuer->x.ski.n == 0 || der_is(c->x.aki, issuer->x.ski);
+}
+
+static enum tls_trust_verdict leaf_ok(const struct cert_view *leaf, struct identity *ret_identity) {
+    if (leaf->n_uri != 1)
+        return TLS_TRUST_URI_COUNT;
+    if (!identity_parse(leaf->uri, ret_identity))
+        return TLS_TRUST_NOT_SPIFFE;
+    if (leaf->x.is_ca)
+        return TLS_TRUST_LEAF_IS_CA;
+    if (!(leaf->x.key_usage & KEY_USAGE_DIGITAL_SIGNATURE) || leaf->x.key_usage & (KEY_USAGE_CERT_SIGN | KEY_USAGE_CRL_SIGN))
+        return TLS_TRUST_LEAF_USAGE;
+    /* Both, whichever the peer's role is: an identity that may only dial or only be dialled is not one of this mesh. */
+    if (!leaf->x.server_auth || !leaf->x.client_auth)
+        return TLS_TRUST_LEAF_USAGE;
+    if (leaf->key.kind == KEY_UNSUPPORTED || leaf->x.unknown_critical)
+        return TLS_TRUST_UNREADABLE;
+    return TLS_TRUST_OK;
+}
+
+struct walk {
+    struct cert_view certs[TLS_CHAIN_MAX];
+    size_t n;
+    const struct tls_bundle *bundle;
+    struct identity identity;
+    int64_t now_s, not_after;
+    bool ends_at_root; /* the leaf's own issuer is a root */
+};
+
+/* Is certs[i] signed by a root? Several may have the name, of different keys or times. */
+static bool root_found(struct walk *w, size_t i, enum tls_trust_verdict *why) {
+    for (size_t k = 0; k < w->bundle->roots.n; k++) {
+        const struct cert_view *root = &w->bundle->views[k];
+        if (!names_issuer(&w->certs[i], root))
+            continue;
+        if (!signed_by(&w->certs[i], root)) {
+            *why = TLS_TRUST_SIGNATURE;
+            continue;
+        }
+        if (!issuer_ok(root, true, (unsigned)i, identity_td(&w->identity), w->now_s, why))
+            continue;
+        w->not_after = min_of(w->not_after, root->not_after);
+        w->ends_at_root = i == 0;
+        return true;
+    }
+    return false;
+}
+
+static enum tls_trust_verdict walk(struct walk *w) {
+    enum tls_trust_verdict why = TLS_TRUST_NO_PATH;
+    if (!time_ok(&w->certs[0], w->now_s, &why))
+        return why;
+    w->not_after = w->certs[0].not_after;
+    for (size_t i = 0;; i++) {
+        if (root_found(w, i, &why))
+            return TLS_TRUST_OK;
+        if (i + 1 >= w->n || !names_issuer(&w->certs[i], &w->certs[i + 1]))
+            return why;
+        const struct cert_view *issuer = &w->certs[i + 1];
+        if (!signed_by(&w->certs[i], issuer))
+            return TLS_TRUST_SIGNATURE;
+        if (!issuer_ok(issuer, false, (unsigned)i, identity_td(&w->identity), w->now_s, &why))
+            return why;
+        w->not_after = min_of(w->not_after, issuer->not_after);
+        why = TLS_TRUST_NO_PATH;
+    }
+}
+
+static const struct tls_bundle *bundle_of(const struct tls_trust *trust, struct str trust_domain) {
+    for (size_t i = 0; trust && i < trust->n; i++)
+        if (str_is(tls_bundle_trust_domain(trust->bundles[i]), trust_domain))
+            return trust->bundles[i];
+    return NULL;
+}
+
+/* The node whose signing certificate issued the leaf. False: it is a node's, but its name cannot be read. */
+static bool issuing_node(const struct walk *w, char to[64]) {
+    char organisation[TLS_NAME_MAX];
+    const struct cert_view *issuer = &w->certs[1];
+    to[0] = '\0';
+    if (w->ends_at_root || !issuer->x.has_path_len || issuer->x.path_len != 0)
+        return true;
+    if (!name_attribute(issuer->subject, NAME_O, organisation, sizeof(organisation)) ||
+        !str_is(str_of(organisation), identity_td(&w->identity)) || !name_has(issuer->subject, NAME_CN))
+        return true;
+    return name_attribute(issuer->subject, NAME_CN, to, 64);
+}
+
+enum tls_trust_verdict tls_chain_verify(const struct tls_trust *trust, const struct tls_der_list *chain, enum tls_role role,
+                                        int64_t now_s, tls_node_covers_fn covers, void *covers_context, struct tls_peer *ret) {
+    struct walk w = {.n = chain->n, .now_s = now_s};
+    char node[64];
+    (void)role; /* both usages are asked for, see leaf_ok */
+    if (chain->n == 0)
+        return TLS_TRUST_NONE;
+    if (chain->n > TLS_CHAIN_MAX)
+        return TLS_TRUST_CHAIN_TOO_LONG;
+    for (size_t i = 0; i < chain->n; i++)
+        if (!cert_view_read(chain->items[i].at, chain->items[i].n, &w.certs[i]))
+            return TLS_TRUST_UNREADABLE;
+    enum tls_trust_verdict v = leaf_ok(&w.certs[0], &w.identity);
+    if (v != TLS_TRUST_OK)
+        return v;
+    w.bundle = bundle_of(trust, identity_td(&w.identity));
+    if (!w.bundle)
+        return TLS_TRUST_TRUST_DOMAIN;
+    v = walk(&w);
+    if (v != TLS_TRUST_OK)
+        return v;
+    if (!issuing_node(&w, node) || (node[0] && covers && !covers(covers_context, str_of(node), &w.identity)))
+        return TLS_TRUST_NODE_ISSUER;
+    check(tls_cert_read(chain->items[0].at, chain->items[0].n, &ret->leaf) == 0);
+    ret->identity = w.identity;
+    memcpy(ret->issuing_node, node, sizeof(node));
+    ret->chain_not_after = w.not_after;
+    return TLS_TRUST_OK;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * tls/library.c - wolfSSL's start and end, and the memory that it may hold
+ *
+ * All its allocations pass through here and are counted for all threads together. A thread adds up its own changes and
+ * hands them on in steps, so that workers do not fight for one cache line; the sum is exact to STEP_BYTES a thread.
+ * At the limit new sessions are refused; a little above it, allocations fail, so that handshakes under way may end and
+ * tunnels that are up go on. Small blocks, where keys and secrets live, are wiped when they are freed, whatever the
+ * library did itself. */
+#include <errno.h>
+#include <malloc.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <wolfssl/options.h>
+
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/cpuid.h>
+#include <wolfssl/wolfcrypt/memory.h>
+#include <wolfssl/wolfcrypt/random.h>
+
+#include <ringwall/base/check.h>
+#include <ringwall/base/err.h>
+#include <ringwall/base/rng.h>
+#include <ringwall/base/secret.h>
+#include <ringwall/tls/key.h>
+#include <ringwall/tls/session.h>
+
+#include "library.h"
+
+enum {
+    STEP_BYTES = 32 * 1024,
+    WIPE_BYTES_MAX = 8 * 1024, /* larger blocks are record buffers */
+    SLACK_PARTS = 8,           /* allocations fail at limit + limit / 8 */
+};
+
+static _Atomic int64_t memory_used;
+static _Atomic int64_t memory_limit = INT64_MAX;
+static _Thread_local int64_t memory_pending; /* not yet in memory_used */
+
+static void account(int64_t change) {
+    memory_pending += change;
+    if (memory_pending > STEP_BYTES || memory_pending < -STEP_BYTES) {
+        atomic_fetch_add_explicit(&memory_used, memory_pending, memory_order_relaxed);
+        memory_pending = 0;
+    }
+}
+
+static int64_t used_now(void) { return atomic_load_explicit(&memory_used, memory_order_relaxed) + memory_pending; }
+
+static bool may_grow(size_t n) {
+    int64_t limit = atomic_load_explicit(&memory_limit, memory_order_relaxed);
+    int64_t slack = limit / SLACK_PARTS;
+    return n <= INT64_MAX / 4 && used_now() + (int64_t)n <= (limit > INT64_MAX - slack ? INT64_MAX : limit + slack);
+}
+
+static void *library_malloc(size_t n) {
+    if (!may_grow(n))
+        return NULL;
+    void *at = malloc(n);
+    if (at)
+        account((int64_t)malloc_usable_size(at));
+    return at;
+}
+
+static void library_free(void *at) {
+    if (!at)
+        return;
+    size_t n = malloc_usable_size(at);
+    account(-(int64_t)n);
+    if (n <= WIPE_BYTES_MAX)
+        secret_wipe(at, n);
+    free(at);
+}
+
+static void *library_realloc(void *at, size_t n) {
+    /* Never realloc(3): it would leave an unwiped copy behind. */
+    void *fresh = library_malloc(n);
+    if (!fresh || !at)
+        return fresh;
+    memcpy(fresh, at, min_of(n, malloc_usable_size(at)));
+    library_free(at);
+    return fresh;
+}
+
+size_t tls_memory_used(void) { return (size_t)max_of(used_now(), (int64_t)0); }
+
+void tls_memory_limit(size_t bytes) {
+    atomic_store_explicit(&memory_limit, bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes, memory_order_relaxed);
+}
+
+bool library_memory_left(void) { return used_now() < atomic_load_explicit(&memory_limit, memory_order_relaxed); }
+
+/* One system call in place of the library's open, read and close of a device for each session. */
+static int library_seed(OS_Seed *os, byte *seed, word32 n) {
+    (void)os;
+    rng_secret(seed, n);
+    return 0;
+}
+
+int tls_library_init(void) {
+    if (wolfSSL_SetAllocators(library_malloc, library_free, library_realloc) != 0 || wolfSSL_Init() != WOLFSSL_SUCCESS ||
+        wc_SetSeed_Cb(library_seed) != 0)
+        return err_origin(-ENOTRECOVERABLE);
+    return 0;
+}
+
+void tls_library_cleanup(void) { wolfSSL_Cleanup(); }
+
+const char *tls_library_text(char *to, size_t n) {
+    const char *cipher = "AES in C", *field = "";
+#if defined(WOLFSSL_AESNI) && defined(HAVE_CPUID_INTEL)
+    word32 flags = cpuid_get_flags();
+    if (IS_INTEL_AESNI(flags))
+        cipher = IS_INTEL_AVX2(flags) ? "AES-NI with AVX2" : IS_INTEL_AVX1(flags) ? "AES-NI with AVX" : "AES-NI";
+#endif
+#ifdef WOLFSSL_SP_ASM
+    field = ", P-256 in assembly";
+#endif
+    snprintf(to, n, "wolfSSL %s: %s%s", wolfSSL_lib_version(), cipher, field);
+    return to;
+}

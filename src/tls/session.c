@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * tls/session.c - see tls/session.h
+ *
+ * The library reads and writes through session_receive and session_send, which move bytes from `in` and to `out`; it
+ * never waits. Who the peer is decides session_judge, in the middle of the handshake: on a refusal the right alert goes
+ * out and the library gives up, so no peer ever gets a Finished from us whom we do not trust.
+ * Invariant: state OPEN implies that session_judge trusted the peer, that both sides chose "h2", and TLS 1.3. Every way
+ * out of HANDSHAKE goes through advance(), which checks the three again.
+ * Before a record is made there is room for all of it in `out`, so one is never half written. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include <wolfssl/options.h>
+
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/wolfcrypt/error-crypt.h>
+
+#include <ringwall/base/check.h>
+#include <ringwall/base/err.h>
+
+#include "library.h"
+#include "session_private.h"
+
+enum {
+    RECORD_PLAIN_MAX = 16 * 1024,
+    RECORD_OVERHEAD = 128, /* header, inner type and tag are 22; a KeyUpdate may go before it */
+    REPLY_ROOM = 1024,     /* alerts and KeyUpdates that reading may cause; past it the peer is flooding us */
+};
+_Static_assert(RECORD_PLAIN_MAX + RECORD_OVERHEAD <= BUF_CHUNK_BYTES, "a record fits a chunk");
+
+/* Alerts of RFC 8446 6.2 that we choose ourselves. */
+enum { ALERT_BAD_CERTIFICATE = 42, ALERT_EXPIRED = 45, ALERT_UNKNOWN_CA = 48, ALERT_HANDSHAKE_FAILURE = 40, ALERT_NO_ALPN = 120 };
+enum { ALERT_LEVEL_FATAL = 2 };
+
+/* The library sends alerts of its own choice only. This is its own function for sending one, exported in the static
+ * archive but in no public header; when it goes away in a later release the link fails and says so. */
+int SendAlert(WOLFSSL *ssl, int severity, int type);
+
+enum session_state { SESSION_HANDSHAKE, SESSION_OPEN, SESSION_FAILED };
+
+struct tls_session {
+    enum session_state state;
+    enum tls_session_verdict failure; /* when FAILED */
+    const char *error;
+    struct tls_context *context;
+    WOLFSSL *ssl;
+    struct bufq *in, *out;
+    tls_node_covers_fn covers;
+    void *covers_context;
+    int64_t now_s;
+    bool judged, trusted;
+    bool muted;      /* our last alert is out: nothing goes after it */
+    bool sent_close; /* our close_notify is out */
+    enum tls_trust_verdict trust;
+    struct tls_peer *peer; /* once trusted */
+};
+
+int session_receive(WOLFSSL *ssl, char *to, int n, void *session) {
+    (void)ssl;
+    struct tls_session *s = session;
+    size_t n_read = n > 0 ? bufq_read(s->in, to, (size_t)n) : 0;
+    return n_read ? (int)n_read : WOLFSSL_CBIO_ERR_WANT_READ;
+}
+
+int session_send(WOLFSSL *ssl, char *bytes, int n, void *session) {
+    (void)ssl;
+    struct tls_session *s = session;
+    if (s->muted || n <= 0)
+        return n;
+    if (bufq_append(s->out, bytes, (size_t)n) == 0)
+        return n;
+    /* A flight of the handshake waits in the library. Later there was room for what we write, so this is a reply that a
+     * flooding peer asked for, and the library could not go on from it. */
+    return s->state == SESSION_HANDSHAKE ? WOLFSSL_CBIO_ERR_WANT_WRITE : WOLFSSL_CBIO_ERR_GENERAL;
+}
+
+static void send_alert(struct tls_session *s, int code) {
+    if (s->muted)
+        return;
+    ignore_result(SendAlert(s->ssl, ALERT_LEVEL_FATAL, code)); /* no room: the peer sees the connection close instead */
+    s->muted = true;
+}
+
+static bool room_in(struct bufq *out, size_t n) {
+    bool has = bufq_reserve_n(out, n) != NULL;
+    if (has)
+        bufq_commit(out, 0);
+    return has;
+}
+
+static int trust_alert(enum tls_trust_verdict v) {
+    switch (v) {
+    case TLS_TRUST_EXPIRED:
+    case TLS_TRUST_NOT_YET_VALID:
+        return ALERT_EXPIRED;
+    case TLS_TRUST_TRUST_DOMAIN:
+    case TLS_TRUST_NO_PATH:
+    case TLS_TRUST_ISSUER_NOT_CA:
+    case TLS_TRUST_PATH_LEN:
+        return ALERT_UNKNOWN_CA;
+    default:
+        return ALERT_BAD_CERTIFICATE;
+    }
+}
+
+static bool alpn_is_h2(const struct tls_session *s) {
+    char *name = NULL;
+    word16 n = 0;
+    return wolfSSL_ALPN_GetProtocol(s->ssl, &name, &n) == WOLFSSL_SUCCESS && name && str_is((struct str){name, n}, STR("h2"));
+}
+
+/* What the library may think of the certificates when we trust them: it knows no roots, and its clock is not ours. */
+static bool library_opinion_expected(int error) {
+    return error == 0 || error == ASN_NO_SIGNER_E || error == ASN_SELF_SIGNED_E || error == ASN_BEFORE_DATE_E ||
+           error == ASN_AFTER_DATE_E;
+}
+
+static enum tls_trust_verdict judge_chain(struct tls_session *s, const WOLFSSL_X509_STORE_CTX *store) {
+    struct tls_der items[TLS_CHAIN_MAX];
+    struct tls_der_list chain = {.items = items, .n = (size_t)max_of(store->totalCerts, 0)};
+    if (chain.n > TLS_CHAIN_MAX)
+        return TLS_TRUST_CHAIN_TOO_LONG;
+    for (size_t i = 0; i < chain.n; i++)
+        items[i] = (struct tls_der){.at = store->certs[i].buffer, .n = store->certs[i].length};
+    struct tls_peer *peer cleanup_free = calloc(1, sizeof(*peer));
+    if (!peer)
+        return TLS_TRUST_UNREADABLE;
+    enum tls_role role = s->context->role == TLS_ROLE_SERVER ? TLS_ROLE_CLIENT : TLS_ROLE_SERVER;
+    enum tls_trust_verdict v =
+        tls_chain_verify(tls_credential_trust(s->context->credential), &chain, role, s->now_s, s->covers, s->covers_context, peer);
+    /* The leaf's key is used as the library read it: it must have been able to. For an issuer any complaint but "no
+     * signer" (which is not reported) ends it, since the library would keep an issuer that it was told to accept. */
+    if (v == TLS_TRUST_OK && (store->error_depth != 0 || !library_opinion_expected(store->error)))
+        return TLS_TRUST_UNREADABLE;
+    if (v == TLS_TRUST_OK)
+        s->peer = take_ptr(peer);
+    return v;
+}
+
+int session_judge(int library_opinion, WOLFSSL_X509_STORE_CTX *store) {
+    (void)library_opinion;
+    struct tls_session *s = store->userCtx;
+    if (s->state != SESSION_HANDSHAKE || s->judged) {
+        s->trusted = false; /* a second certificate is never asked for */
+        return 0;
+    }
+    s->judged = true;
+    if (!alpn_is_h2(s)) {
+        s->error = "ALPN: no h2";
+        send_alert(s, ALERT_NO_ALPN);
+        return 0;
+    }
+    s->trust = judge_chain(s, store);
+    s->trusted = s->trust == TLS_TRUST_OK;
+    if (!s->trusted)
+        send_alert(s, trust_alert(s->trust));
+    return s->trusted;
+}
+
+int tls_session_new(const struct tls_session_options *o, struct tls_session **ret) {
+    static char alpn[] = "h2";
+    if (!library_memory_left())
+        return 1;
+    cleanup(tls_session_freep) struct tls_session *s = calloc(1, sizeof(*s));
+    if (!s)
+        return 1;
+    s->in = o->in;
+    s->out = o->out;
+    s->covers = o->covers;
+    s->covers_context = o->covers_context;
+    s->context = tls_context_ref(o->context);
+    s->ssl = wolfSSL_new(o->context->ctx);
+    if (!s->ssl || wolfSSL_UseALPN(s->ssl, alpn, sizeof(alpn) - 1, WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
+        return 1;
+    wolfSSL_SetIOReadCtx(s->ssl, s);
+    wolfSSL_SetIOWriteCtx(s->ssl, s);
+    wolfSSL_SetCertCbCtx(s->ssl, s);
+    *ret = take_ptr(s);
+    return 0;
+}
+
+struct tls_session *tls_session_free(struct tls_session *s) {
+    if (!s)
+        return NULL;
+    s->muted = true; /* freeing writes nothing */
+    wolfSSL_free(s->ssl);
+    tls_context_unref(s->context);
+    free(s->peer);
+    free(s);
+    return NULL;
+}
+
+/* Errors of the library's own parser: it could not read the certificates at all, so it did not ask us. */
+static bool certificate_error(int error) {
+    return (error <= ASN_PARSE_E && error >= ASN_ECC_KEY_E) || (error <= ASN_COUNTRY_SIZE_E && error >= ASN_PATHLEN_INV_E) ||
+           (error <= ASN_DEPTH_E && error >= ASN_LEN_E) || error == ASN_NAME_INVALID_E || error == KEYUSAGE_E ||
+           error == EXTKEYUSAGE_E || error == MAX_CHAIN_ERROR;
+}
+
+static int fail(struct tls_session *s, int error) {
+    WOLFSSL_ALERT_HISTORY alerts = {0};
+    wolfSSL_get_alert_history(s->ssl, &alerts);
+    bool handshake = s->state == SESSION_HANDSHAKE;
+    bool sent = alerts.last_tx.level == ALERT_LEVEL_FATAL, received = alerts.last_rx.level == ALERT_LEVEL_FATAL;
+    s->state = SESSION_FAILED;
+    s->failure = TLS_BROKEN;
+    if (handshake && s->judged && !s->trusted && s->trust != TLS_TRUST_OK) {
+        s->failure = TLS_REFUSED;
+        s->error = tls_trust_text(s->trust);
+    } else if (handshake && error == NO_PEER_CERT) {
+        s->failure = TLS_REFUSED;
+        s->trust = TLS_TRUST_NONE;
+        s->error = s->context->role == TLS_ROLE_SERVER ? "no client certificate" : "no server certificate";
+    } else if (handshake && !s->judged && !received && certificate_error(error)) {
+        s->failure = TLS_REFUSED;
+        s->trust = error == MAX_CHAIN_ERROR ? TLS_TRUST_CHAIN_TOO_LONG : TLS_TRUST_UNREADABLE;
+        s->error = tls_trust_text(s->trust);
+        if (!sent)
+            send_alert(s, ALERT_BAD_CERTIFICATE);
+    } else if (!s->error)
+        s->error = received ? alert_text(alerts.last_rx.code) : library_error_text(error);
+    if (!sent && !received)
+        send_alert(s, ALERT_HANDSHAKE_FAILURE);
+    s->muted = true;
+    return (int)s->failure;
+}
+
+static int advance(struct tls_session *s) {
+    if (s->trusted && alpn_is_h2(s) && wolfSSL_GetVersion(s->ssl) == WOLFSSL_TLSV1_3 && tls_session_suite(s)) {
+        s->state = SESSION_OPEN;
+        return TLS_DONE;
+    }
+    s->error = "handshake ended without our consent";
+    return fail(s, 0);
+}
+
+int tls_session_handshake(struct tls_session *s, int64_t now_s) {
+    if (s->state != SESSION_HANDSHAKE)
+        return s->state == SESSION_OPEN ? TLS_DONE : (int)s->failure;
+    s->now_s = now_s;
+    int r = wolfSSL_negotiate(s->ssl);
+    if (r == WOLFSSL_SUCCESS)
+        return advance(s);
+    int error = wolfSSL_get_error(s->ssl, r);
+    if (error == WOLFSSL_ERROR_WANT_READ)
+        return TLS_WANT_INPUT;
+    if (error == WOLFSSL_ERROR_WANT_WRITE)
+        return TLS_WANT_OUTPUT;
+    return fail(s, error);
+}
+
+int tls_session_open(struct tls_session *s, uint8_t *to, size_t cap, size_t *ret_n) {
+    check(cap > 0);
+    if (s->state != SESSION_OPEN)
+        return s->state == SESSION_FAILED ? (int)s->failure : TLS_WANT_INPUT;
+    if (!room_in(s->out, REPLY_ROOM))
+        return TLS_WANT_OUTPUT;
+    int r = wolfSSL_read(s->ssl, to, (int)min_of(cap, (size_t)RECORD_PLAIN_MAX));
+    if (r > 0) {
+        *ret_n = (size_t)r;
+        return TLS_DONE;
+    }
+    int error = wolfSSL_get_error(s->ssl, r);
+    if (error == WOLFSSL_ERROR_WANT_READ)
+        return TLS_WANT_INPUT;
+    if (error == WOLFSSL_ERROR_ZERO_RETURN)
+        return TLS_CLOSED;
+    return fail(s, error);
+}
+
+int tls_session_seal(struct tls_session *s, const uint8_t *bytes, size_t n, size_t *ret_taken) {
+    size_t n_taken = 0;
+    if (s->state != SESSION_OPEN || s->sent_close)
+        return s->state == SESSION_FAILED ? (int)s->failure : TLS_BROKEN;
+    while (n_taken < n) {
+        size_t n_record = min_of(n - n_taken, (size_t)RECORD_PLAIN_MAX);
+        if (!room_in(s->out, n_record + RECORD_OVERHEAD))
+            break;
+        int r = wolfSSL_write(s->ssl, bytes + n_taken, (int)n_record);
+        if (r != (int)n_record)
+            return fail(s, wolfSSL_get_error(s->ssl, r));
+        n_taken += n_record;
+    }
+    *ret_taken = n_taken;
+    return n_taken == n ? TLS_DONE : TLS_WANT_OUTPUT;
+}
+
+int tls_session_close(struct tls_session *s) {
+    if (s->state != SESSION_OPEN)
+        return s->state == SESSION_FAILED ? (int)s->failure : TLS_BROKEN;
+    if (s->sent_close)
+        return TLS_DONE;
+    if (!room_in(s->out, RECORD_OVERHEAD))
+        return TLS_WANT_OUTPUT;
+    int r = wolfSSL_shutdown(s->ssl);
+    if (r != WOLFSSL_SUCCESS && r != WOLFSSL_SHUTDOWN_NOT_DONE)
+        return fail(s, wolfSSL_get_error(s->ssl, r));
+    s->sent_close = true;
+    return TLS_DONE;
+}
+
+const struct tls_peer *tls_session_peer(const struct tls_session *s) { return s->state == SESSION_OPEN ? s->peer : NULL; }
+enum tls_trust_verdict tls_session_trust(const struct tls_session *s) { return s->trust; }
+const char *tls_session_error(const struct tls_session *s) { return s->error ? s->error : ""; }
+
+const char *tls_session_suite(const struct tls_session *s) {
+    switch (wolfSSL_get_current_cipher_suite(s->ssl)) {
+    case 0x1302:
+        return "TLS_AES_256_GCM_SHA384";
+    case 0x1301:
+        return "TLS_AES_128_GCM_SHA256";
+    default:
+        return NULL;
+    }
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * tls/session_private.h - what a context's callbacks and a session share (private to the room) */
+#pragma once
+
+#include <wolfssl/options.h>
+
+#include <wolfssl/ssl.h>
+
+#include <ringwall/tls/session.h>
+
+struct tls_context {
+    unsigned n_refs; /* one worker: no atomics */
+    enum tls_role role;
+    struct tls_credential *credential;
+    WOLFSSL_CTX *ctx;
+};
+
+/* Called by the library, with the session as their context. */
+int session_receive(WOLFSSL *ssl, char *to, int n, void *session);
+int session_send(WOLFSSL *ssl, char *bytes, int n, void *session);
+int session_judge(int library_opinion, WOLFSSL_X509_STORE_CTX *store);
+
+/* Static texts for what the library or the peer said. */
+const char *library_error_text(int error);
+const char *alert_text(int code);
