@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * hop.h - the way from one local workload to one address of another: its tunnels, and how it failed lately
+ *
+ * A hop outlives its tunnels only while it backs off. When the workload behind the address changes (uid, identity) or the
+ * credential does, its tunnels retire: they carry no new flow and end with their last one. */
+#pragma once
+
+#include <ringwall/base/list.h>
+#include <ringwall/base/map.h>
+#include <ringwall/base/pool.h>
+#include <ringwall/model/close_reason.h>
+#include <ringwall/model/world.h>
+
+struct flow;
+struct pod;
+struct tunnel;
+struct worker;
+
+enum { HOP_MAGIC = 0x686f7068 };
+struct hop_key {
+    uint64_t pod; /* serial */
+    struct addr addr;
+};
+struct hop {
+    struct pooled pooled;
+    struct map_node node;
+    struct hop_key key;
+    struct worker *worker;
+    struct pod *pod;
+    struct list in_worker;
+    struct list tunnels; /* that may take flows */
+    unsigned n_tunnels, n_failures;
+    uint64_t uid_hash;
+    struct identity identity;
+    uint64_t closed_until_ns; /* back-off */
+    enum close_reason reason; /* of the failure behind it */
+    char why[96];
+};
+
+/* Puts the flow on a tunnel, or in the queue of one. CLOSE_NONE, else why not (detail in the flow's facts). */
+enum close_reason hop_take(struct flow *f, const struct world *w, const struct workload *to);
+void hop_tunnel_opened(struct hop *h);
+void hop_tunnel_failed(struct hop *h, enum close_reason reason, const char *why);
+void hop_tunnel_left(struct hop *h, struct tunnel *t);
+void hops_check(struct worker *w, const struct world *world);   /* after a new world: retire what changed */
+void hops_retire_of(struct pod *pod, uint64_t keep_generation); /* tunnels with another credential generation */
+void hops_sweep(struct worker *w);
+void hop_release(struct hop *h);

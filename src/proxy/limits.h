@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * limits.h - every bound of the proxy room, with the reason for its size (DESIGN rule 7)
+ *
+ * At a bound we slow down (stop reading, stop accepting) or refuse with a counter; nothing here ever aborts. */
+#pragma once
+
+#include <ringwall/base/clock.h>
+
+enum {
+    /* Bytes. A flow holds at most its queue's high mark, what one receive trigger of the ring brings on top of it, and the
+     * stream window the other way: under 1 MiB. */
+    FLOW_QUEUE_HIGH = 128 * 1024,   /* an application is not read while the other leg holds this much */
+    FLOW_QUEUE_LOW = 64 * 1024,     /* and is read again below this */
+    FLOW_QUEUE_PRESSED = 16 * 1024, /* the high mark while the worker's buffers run short */
+    TUNNEL_OUT_HIGH = 256 * 1024,   /* ciphertext waiting for the socket; above it streams are not drained */
+    TUNNEL_IN_MAX = 256 * 1024,     /* ciphertext waiting for a handshake's turn; more is no honest peer */
+    SCRATCH_BYTES = 16 * 1024,      /* one TLS record */
+
+    /* Counts */
+    TUNNEL_FLOWS_MAX = 100,   /* flows of one tunnel; the next flow opens another one */
+    TUNNELS_PER_HOP_MAX = 64, /* tunnels of one pod to one address */
+    TUNNELS_MAX = 32768,      /* of a worker */
+    FLOW_TRIES_MAX = 3,       /* endpoints or tunnels tried before a flow is refused */
+    FLOWS_DEFAULT_MIN = 1024, /* bounds of the automatic limit on flows */
+    FLOWS_DEFAULT_MAX = 262144,
+    FLOW_BYTES_ESTIMATE = 16384, /* for that limit: a flow with its share of TLS, HTTP/2 and a chunk now and then */
+    BUFFERS_DEFAULT_MIN = 4096,  /* chunks: 66 MiB */
+    BUFFERS_DEFAULT_MAX = 65536,
+    SOURCES_TRACKED = 4096,     /* source addresses whose handshakes are counted */
+    WORKER_MAILBOX_MAX = 16384, /* messages */
+    REPORT_ROWS_MAX = 20000,    /* flows or tunnels shown in one answer */
+
+    /* Work of one turn */
+    HANDSHAKE_STEPS_PER_TURN = 8, /* each may cost a millisecond of public-key work */
+    JUDGE_PER_TURN = 256,
+    MAIL_PER_TURN = 256,
+    HOPS_SWEPT_PER_TICK = 256,
+
+    /* The ring */
+    RING_ENTRIES = 1024,
+    RING_RECV_BUFFERS = 256,
+    RING_RECV_BUFFER_BYTES = 16 * 1024,
+};
+
+/* Times */
+#define PARK_NS (5 * NS_PER_S)            /* a flow or tunnel waits for a certificate */
+#define CONNECT_NS (10 * NS_PER_S)        /* TCP connect, to an application or a peer */
+#define HANDSHAKE_NS (10 * NS_PER_S)      /* TLS, from the first byte allowed */
+#define TUNNEL_WAIT_NS (25 * NS_PER_S)    /* a flow waits for its tunnel; more than its two deadlines */
+#define REPLY_NS (15 * NS_PER_S)          /* the answer to CONNECT */
+#define FIRST_REQUEST_NS (30 * NS_PER_S)  /* an inbound tunnel without any request */
+#define TUNNEL_IDLE_NS (60 * NS_PER_S)    /* an outbound tunnel without flows */
+#define PEER_IDLE_NS (600 * NS_PER_S)     /* an inbound one; its owner decides first */
+#define TUNNEL_TICK_NS (10 * NS_PER_S)    /* between PINGs */
+#define TUNNEL_DEAD_NS (20 * NS_PER_S)    /* no sign of life after a PING */
+#define TUNNEL_FLUSH_NS (2 * NS_PER_S)    /* GOAWAY, alert and close_notify */
+#define FLOW_FLUSH_NS (2 * NS_PER_S)      /* bytes that came before a reset */
+#define HALF_CLOSED_NS (3600 * NS_PER_S)  /* one direction ended, and the other carries nothing */
+#define ACCEPT_PAUSE_NS (100 * NS_PER_MS) /* after EMFILE and its like */
+#define BACK_OFF_NS (100 * NS_PER_MS)     /* of a hop, first; doubles */
+#define BACK_OFF_MAX_NS (2 * NS_PER_S)
+#define WORKER_TICK_NS (1 * NS_PER_S)
+#define WORKER_WAIT_NS (200 * NS_PER_MS) /* longest wait: a new world is noticed without a message too */
+#define CREDENTIAL_ASK_NS (1 * NS_PER_S) /* between two requests for the same identity */

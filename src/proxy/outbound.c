@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * outbound.c - a captured connection of a local workload: where was it going, and how does it get there
+ *
+ * accept -> original destination -> route -> (park for a certificate) -> tunnel and CONNECT, or plain connect, or refuse.
+ * Every refusal is a reset to the application, one log line and one counter. Nothing of the world is kept between turns:
+ * a flow that waited is routed again. */
+#include <errno.h>
+
+#include <ringwall/base/check.h>
+#include <ringwall/wire/hbone.h>
+
+#include "access.h"
+#include "credentials.h"
+#include "hop.h"
+#include "pod.h"
+#include "relay.h"
+#include "ways.h"
+#include "worker.h"
+
+/* Which workload dialled, and what. CLOSE_NONE, or why it cannot be told. The kernel names the workload by the cgroup of
+ * the process; it must live in the network namespace whose listener accepted (DESIGN rule 2). */
+static enum close_reason outbound_origin(struct pod *listener_pod, const struct endpoint *client, struct pod **ret_pod,
+                                         struct endpoint *ret_dst) {
+    struct worker *w = listener_pod->worker;
+    struct capture_origin origin;
+    if (w->options.origdst(w->options.origdst_context, listener_pod->netns_cookie, client, &origin))
+        return CLOSE_NO_ORIGIN;
+    struct pod *pod = pod_find(w, origin.workload_id);
+    if (!pod || pod->netns_cookie != listener_pod->netns_cookie)
+        return CLOSE_UNKNOWN_WORKLOAD;
+    *ret_pod = pod;
+    *ret_dst = origin.dst;
+    return CLOSE_NONE;
+}
+
+void outbound_accepted(struct pod *listener_pod, int fd) {
+    struct worker *w = listener_pod->worker;
+    struct endpoint client = ENDPOINT_NULL, dst = ENDPOINT_NULL;
+    struct pod *pod = listener_pod;
+    if (ring_socket_peer(w->ring, fd, &client) < 0) { /* gone before we looked: nobody to tell */
+        socket_reject(w, fd);
+        return;
+    }
+    enum close_reason why = outbound_origin(listener_pod, &client, &pod, &dst);
+    struct flow *f = flow_acquire(w, pod, FLOW_OUTBOUND);
+    if (!f) {
+        access_turned_away(w, STATS_OUTBOUND, &client, CLOSE_LIMIT);
+        socket_reject(w, fd);
+        return;
+    }
+    ring_socket_tune(w->ring, fd);
+    leg_tcp_init(&f->legs[LEG_CLIENT], fd, true);
+    /* Through the rewritten loopback destination the peer's address is loopback too; the workload's own is what people know. */
+    f->src = client;
+    if (addr_is_loopback(&client.addr))
+        for (size_t i = 0; i < pod->n_addrs; i++)
+            if (addr_is_v4(&pod->addrs[i]) == addr_is_v4(&dst.addr)) {
+                f->src.addr = pod->addrs[i];
+                break;
+            }
+    f->asked = dst;
+    if (why != CLOSE_NONE)
+        flow_refuse(f, why);
+    else
+        outbound_go(f);
+}
+
+static void outbound_plain(struct flow *f) {
+    struct worker *w = f->worker;
+    cleanup_fd int fd = -1;
+    struct ring_socket_spec spec = {.netns_fd = f->pod->netns_fd, .v6 = !addr_is_v4(&f->target.addr)};
+    int r = ring_socket(w->ring, &spec, &fd);
+    if (r < 0) {
+        facts_set(&f->facts, FACT_DETAIL, str_of(strerrorname_np(-r)));
+        flow_refuse(f, r == -EMFILE || r == -ENFILE ? CLOSE_LIMIT : CLOSE_CONNECT_FAILED);
+        return;
+    }
+    f->hop = f->target;
+    leg_tcp_init(&f->legs[LEG_SERVER], take_fd(fd), false);
+    flow_set_state(f, FLOW_WAIT_CONNECT);
+    leg_connect(&f->legs[LEG_SERVER], &f->target, spec.v6);
+}
+
+static void outbound_park(struct flow *f) {
+    struct credential_slot *slot = f->pod->slot;
+    if (f->state != FLOW_PARKED) {
+        flow_set_state(f, FLOW_PARKED);
+        counter_add(&f->worker->options.stats->flows_parked, 1);
+    }
+    list_push_back(&slot->flows, &f->waiting);
+    credentials_ask(slot);
+}
+
+static void outbound_names(struct flow *f, const struct workload *source, const struct route *route) {
+    facts_clear(&f->facts);
+    flow_take_workload(f, source, true);
+    flow_take_workload(f, route->workload, false);
+    if (route->service)
+        facts_set(&f->facts, FACT_DST_SERVICE, route->service->host);
+}
+
+void outbound_go(struct flow *f) {
+    struct worker *w = f->worker;
+    check(f->legs[LEG_SERVER].kind == LEG_NONE);
+    const struct world *world = worker_world(w);
+    if (!world) {
+        flow_refuse(f, CLOSE_NO_WORLD);
+        return;
+    }
+    const struct workload *source = world_workload_by_uid(world, pod_uid(f->pod));
+    if (f->pod->gone || !source) {
+        flow_refuse(f, f->pod->gone ? CLOSE_WORKLOAD_GONE : CLOSE_UNKNOWN_WORKLOAD);
+        return;
+    }
+    struct route route;
+    route_outbound(world, source, &f->asked, w->options.ports, &f->tried, &w->rng, &route);
+    outbound_names(f, source, &route);
+    f->target = f->hop = route.target;
+    f->mtls = route.kind == ROUTE_TUNNEL;
+    switch (route.kind) {
+    case ROUTE_REFUSE:
+        flow_refuse(f, route.reason);
+        return;
+    case ROUTE_PLAIN:
+        outbound_plain(f);
+        return;
+    case ROUTE_TUNNEL:
+        break;
+    }
+    if (!route.workload) {
+        flow_refuse(f, CLOSE_INTERNAL);
+        return;
+    }
+    if (!credentials_valid(f->pod->slot)) {
+        outbound_park(f);
+        return;
+    }
+    f->hop.port = w->options.ports[2];
+    enum close_reason why = hop_take(f, world, route.workload);
+    if (why != CLOSE_NONE)
+        outbound_failed(f, why);
+}
+
+/* Does another attempt make sense? Only before the first byte, and where the failure says nothing about the request itself. */
+static bool outbound_may_retry(const struct flow *f, enum close_reason why) {
+    if (f->tried.n + 1 >= FLOW_TRIES_MAX || f->worker->draining)
+        return false;
+    switch (why) {
+    case CLOSE_TUNNEL_LOST: /* or refused by GOAWAY before it was looked at */
+        return true;
+    case CLOSE_CONNECT_REFUSED:
+    case CLOSE_CONNECT_TIMEOUT:
+    case CLOSE_CONNECT_FAILED:
+    case CLOSE_HANDSHAKE_TIMEOUT:
+    case CLOSE_TLS_FAILED:
+        return facts_get(&f->facts, FACT_DST_SERVICE).n > 0; /* a service may have another endpoint */
+    default:
+        return false;
+    }
+}
+
+static void outbound_drop_server(struct flow *f) {
+    struct leg *l = &f->legs[LEG_SERVER];
+    if (leg_is_tcp(l)) {
+        check(!ring_op_busy(&l->tcp.recv) && !ring_op_busy(&l->tcp.send) && !ring_op_busy(&l->tcp.control));
+        socket_reject(f->worker, l->tcp.fd);
+        l->kind = LEG_NONE;
+    } else if (leg_is_stream(l)) {
+        if (l->stream.tunnel && l->stream.id && !l->stream.gone)
+            h2_stream_reset(l->stream.tunnel->h2, l->stream.id, H2_CANCEL);
+        leg_detach(l);
+    }
+    bufq_deinit(&l->out);
+    l->failed = false;
+    l->error = 0;
+}
+
+void outbound_failed(struct flow *f, enum close_reason why) {
+    list_unlink(&f->waiting);
+    if (!outbound_may_retry(f, why)) {
+        if (why == CLOSE_NO_IDENTITY && f->pod->slot && f->pod->slot->why[0])
+            facts_set(&f->facts, FACT_DETAIL, str_of(f->pod->slot->why));
+        flow_end(f, why, why == CLOSE_TUNNEL_LOST || f->legs[LEG_SERVER].failed ? CLOSED_BY_PEER : CLOSED_BY_US, true);
+        return;
+    }
+    outbound_drop_server(f);
+    /* A lost tunnel says nothing against its address; anything else does. */
+    f->tried.items[f->tried.n] = why == CLOSE_TUNNEL_LOST ? ENDPOINT_NULL : f->target;
+    f->tried.n++;
+    outbound_go(f);
+}
+
+static void outbound_trace(struct worker *w, char *out, size_t n_hex) {
+    static const char hex[] = "0123456789abcdef";
+    for (size_t i = 0; i < n_hex; i++)
+        out[i] = hex[rng_below(&w->rng, 16)];
+    out[n_hex] = 0;
+}
+
+void outbound_tunnel_open(struct flow *f, struct tunnel *t) {
+    struct leg *l = &f->legs[LEG_SERVER];
+    check(leg_is_stream(l) && l->stream.tunnel == t && l->stream.id == 0);
+    const struct world *world = worker_world(f->worker);
+    const struct workload *source = world ? world_workload_by_uid(world, pod_uid(f->pod)) : NULL;
+    struct hbone_connect c = {.address = f->target, .client = f->src, .service = facts_get(&f->facts, FACT_DST_SERVICE)};
+    if (source) {
+        c.cluster = source->cluster;
+        c.ns = source->ns;
+        c.workload = source->workload_name.n ? source->workload_name : source->name;
+        c.workload_type = source->workload_type;
+        c.canonical = source->canonical_name;
+        c.revision = source->canonical_revision;
+        c.region = source->region;
+        c.zone = source->zone;
+    }
+    if (!f->trace_id[0])
+        outbound_trace(f->worker, f->trace_id, 32);
+    memcpy(c.trace_id, f->trace_id, sizeof(c.trace_id));
+    outbound_trace(f->worker, c.span_id, 16);
+    struct hbone_headers h;
+    hbone_create_connect(&c, &h);
+    int r = h2_connect(t->h2, h.items, h.n, l, &l->stream.id);
+    if (r) { /* the peer allows fewer streams, drains, or the ids are used up: another tunnel */
+        l->stream.id = 0;
+        tunnel_retire(t);
+        leg_fail(l, r < 0 ? CLOSE_INTERNAL : CLOSE_TUNNEL_LOST, 0);
+        return;
+    }
+    f->hop = t->peer;
+    flow_set_state(f, FLOW_WAIT_REPLY);
+    tunnel_touch(t);
+}
+
+void outbound_replied(struct flow *f, const struct h2_header *headers, size_t n) {
+    struct hbone_response response;
+    hbone_consume_response(headers, n, &response);
+    if (f->state != FLOW_WAIT_REPLY)
+        return;
+    if (response.status == HBONE_OK) {
+        f->legs[LEG_SERVER].stream.answered = true;
+        relay_begin(f);
+        return;
+    }
+    f->peer_status = response.status;
+    facts_setf(&f->facts, FACT_DETAIL, "http status: %u%s%s", response.status, response.reason[0] ? " " : "", response.reason);
+    enum close_reason why = response.reason[0] ? close_reason_of_word(response.reason) : CLOSE_PEER_REFUSED;
+    flow_end(f, why == CLOSE_NONE || why == CLOSE_FINISHED ? CLOSE_PEER_REFUSED : why, CLOSED_BY_PEER, true);
+}

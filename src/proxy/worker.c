@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * worker.c - a worker's parts, and one turn: reap and run callbacks and timers (in ring_turn), then mail, then a new
+ * world, then the flows and tunnels that something happened to, then the counters; the next ring_turn submits once */
+#include "worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <ringwall/base/check.h>
+#include <ringwall/base/err.h>
+#include <ringwall/tls/session.h>
+
+#include "credentials.h"
+#include "flow.h"
+#include "hop.h"
+#include "pod.h"
+#include "tunnel.h"
+
+enum { REJECT_MAGIC = 0x72656a65, REJECTS_MAX = 4096, REJECT_BYTES = 512 };
+
+const struct world *worker_world(struct worker *w) { return publish_read(w->options.world); }
+uint64_t worker_now(const struct worker *w) { return ring_now_ns(w->ring); }
+bool worker_pressed(const struct worker *w) { return buf_pool_used(w->buffers) > buf_pool_max(w->buffers) / 4 * 3; }
+struct str worker_network(const struct world *w) {
+    return world_get_settings(w)->network;
+}
+
+static void before_wait(void *context unused_arg) { publish_reader_offline(); }
+static void after_wait(void *context unused_arg) { publish_reader_online(); }
+
+/* ---- making and ending one ---- */
+
+static size_t clamp(size_t v, size_t least, size_t most) { return v < least ? least : v > most ? most : v; }
+
+static size_t memory_bytes(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (size_t)pages * (size_t)size : 1024 * 1024 * 1024;
+}
+
+/* Automatic limits: an eighth of the machine's memory for flows, a sixteenth for buffers; touched only when used. */
+static void worker_limits(struct worker_options *o) {
+    size_t memory = memory_bytes();
+    if (o->flows_max == 0)
+        o->flows_max = clamp(memory / 8 / FLOW_BYTES_ESTIMATE, FLOWS_DEFAULT_MIN, FLOWS_DEFAULT_MAX);
+    if (o->buffers_max == 0)
+        o->buffers_max = clamp(memory / 16 / BUF_CHUNK_BYTES, BUFFERS_DEFAULT_MIN, BUFFERS_DEFAULT_MAX);
+    if (o->tunnels_max == 0)
+        o->tunnels_max = min_of(o->flows_max, (size_t)TUNNELS_MAX);
+}
+
+static void worker_mail_came(struct ring_op *op, int n unused_arg, const uint8_t *bytes unused_arg, bool more) {
+    struct worker *w = container_of(op, struct worker, mail_op);
+    mailbox_clear_event(w->options.mailbox);
+    w->mail_left = true;
+    if (!more && !w->stopping)
+        ring_poll_in(w->ring, &w->mail_op, mailbox_eventfd(w->options.mailbox), worker_mail_came);
+}
+
+/* Gauges that cost a walk. */
+static void worker_count_slow(struct worker *w) {
+    size_t n = 0;
+    list_for_each (it, &w->pods_all) {
+        const struct pod *p = list_entry(it, struct pod, link);
+        for (size_t i = 0; i < array_size(p->listeners); i++)
+            n += p->listeners[i].fd >= 0;
+    }
+    counter_set(&w->options.stats->listeners, n);
+    counter_set(&w->options.stats->tls_bytes, tls_memory_used());
+}
+
+static void worker_ticked(struct ring_timer *t) {
+    struct worker *w = container_of(t, struct worker, tick);
+    ring_timer_start(w->ring, &w->tick, worker_now(w) + WORKER_TICK_NS, worker_ticked);
+    hops_sweep(w);
+    worker_count_slow(w);
+    if (++w->n_ticks % 32 == 0) { /* memory that a peak needed goes back to the kernel */
+        buf_pool_trim(w->buffers);
+        pool_trim(w->flows);
+        pool_trim(w->tunnels);
+    }
+}
+
+static int worker_make(struct worker *w, char why[256]) {
+    struct worker_options *o = &w->options;
+    if (o->seed)
+        rng_seed(&w->rng, o->seed);
+    else
+        rng_seed_random(&w->rng);
+    struct ring_options ring = {
+        .n_entries = RING_ENTRIES, .n_recv_buffers = RING_RECV_BUFFERS, .recv_buffer_bytes = RING_RECV_BUFFER_BYTES};
+    int r = ring_new(&ring, &w->ring, why);
+    if (r < 0)
+        return err_trace(r);
+    w->flows = pool_new(FLOW_MAGIC, sizeof(struct flow), o->flows_max);
+    w->tunnels = pool_new(TUNNEL_MAGIC, sizeof(struct tunnel), o->tunnels_max);
+    w->hops = pool_new(HOP_MAGIC, sizeof(struct hop), o->tunnels_max);
+    w->rejects = pool_new(REJECT_MAGIC, REJECT_BYTES, REJECTS_MAX);
+    w->buffers = buf_pool_new(o->buffers_max);
+    w->sources = sources_new(SOURCES_TRACKED, o->handshakes_per_s, rng_u64(&w->rng));
+    w->scratch_in = malloc(SCRATCH_BYTES);
+    w->scratch_out = malloc(SCRATCH_BYTES);
+    if (!w->flows || !w->tunnels || !w->hops || !w->rejects || !w->buffers || !w->sources || !w->scratch_in || !w->scratch_out ||
+        map_init(&w->pods, 64) || map_init(&w->credentials, 64) || map_init(&w->hop_map, o->tunnels_max)) {
+        snprintf(why, 256, "not enough memory for a worker's tables");
+        return err_origin(-ENOMEM);
+    }
+    return 0;
+}
+
+int worker_new(const struct worker_options *o, struct worker **ret, char why[256]) {
+    struct worker *w = calloc(1, sizeof(*w));
+    if (!w) {
+        snprintf(why, 256, "out of memory");
+        return err_origin(-ENOMEM);
+    }
+    w->options = *o;
+    worker_limits(&w->options);
+    struct list *lists[] = {&w->pods_all,      &w->flows_all,       &w->tunnels_all,     &w->hops_all,
+                            &w->touched_flows, &w->touched_tunnels, &w->deferred_tunnels};
+    for (size_t i = 0; i < array_size(lists); i++)
+        list_init(lists[i]);
+    w->hooks = (struct ring_wait_hooks){before_wait, after_wait, w};
+    int r = worker_make(w, why);
+    if (r < 0) {
+        worker_free(w);
+        return err_trace(r);
+    }
+    w->mail_left = true;
+    ring_poll_in(w->ring, &w->mail_op, mailbox_eventfd(w->options.mailbox), worker_mail_came);
+    ring_timer_start(w->ring, &w->tick, worker_now(w) + WORKER_TICK_NS, worker_ticked);
+    *ret = w;
+    return 0;
+}
+
+void worker_stop(struct worker *w) {
+    if (w->stopping)
+        return;
+    if (!w->draining || !w->drain_passed)
+        drain_begin(w, 0, take_ptr(w->drain_reply));
+    w->stopping = true;
+    pods_forget(w);
+    ring_timer_stop(w->ring, &w->tick);
+    ring_timer_stop(w->ring, &w->drain_timer);
+    ring_cancel(w->ring, &w->mail_op);
+}
+
+bool worker_stopped(const struct worker *w) {
+    return w->stopping && drain_passed(w) && list_empty(&w->pods_all) && ring_in_flight(w->ring) == 0;
+}
+
+struct worker *worker_free(struct worker *w) {
+    if (!w)
+        return NULL;
+    if (w->credentials.buckets)
+        credentials_forget(w);
+    while (w->hops && list_first(&w->hops_all))
+        hop_release(list_entry(list_first(&w->hops_all), struct hop, in_worker));
+    map_deinit(&w->pods);
+    map_deinit(&w->credentials);
+    map_deinit(&w->hop_map);
+    pool_free(w->flows);
+    pool_free(w->tunnels);
+    pool_free(w->hops);
+    pool_free(w->rejects);
+    buf_pool_free(w->buffers);
+    sources_free(w->sources);
+    ring_free(w->ring);
+    if (w->drain_reply)
+        mailbox_unref(w->drain_reply);
+    free(w->scratch_in);
+    free(w->scratch_out);
+    free(w);
+    return NULL;
+}
+
+/* ---- one turn ---- */
+
+static void worker_adopt_world(struct worker *w) {
+    const struct world *world = worker_world(w);
+    if (world && world_number(world) != w->world_number) {
+        w->world_number = world_number(world);
+        counter_set(&w->options.stats->world_number, w->world_number);
+        judge_begin(w, world);
+    }
+    judge_step(w);
+}
+
+/* Steps touch each other (a flow resets a stream, a tunnel fails a flow) until nothing is left; each state is passed once,
+ * so this ends. Handshakes over the budget wait for the next turn. */
+static void worker_steps(struct worker *w) {
+    w->handshake_budget = HANDSHAKE_STEPS_PER_TURN;
+    struct list *n;
+    while ((n = list_pop_front(&w->deferred_tunnels)))
+        list_push_back(&w->touched_tunnels, n);
+    for (;;) {
+        if ((n = list_pop_front(&w->touched_flows)))
+            flow_step(list_entry(n, struct flow, touched));
+        else if ((n = list_pop_front(&w->touched_tunnels)))
+            tunnel_step(list_entry(n, struct tunnel, touched));
+        else
+            return;
+    }
+}
+
+static void worker_gauges(struct worker *w) {
+    struct worker_stats *s = w->options.stats;
+    counter_add(&s->loop_turns, 1);
+    counter_set(&s->flows_open, pool_used(w->flows));
+    counter_set(&s->tunnels_open, pool_used(w->tunnels));
+    counter_set(&s->buffers_used, buf_pool_used(w->buffers));
+}
+
+static bool worker_busy(const struct worker *w) {
+    return w->mail_left || w->judging || !list_empty(&w->deferred_tunnels) || !list_empty(&w->touched_flows) ||
+           !list_empty(&w->touched_tunnels);
+}
+
+int worker_turn(struct worker *w, uint64_t max_wait_ns) {
+    uint64_t wait = worker_busy(w) ? 0 : min_of(max_wait_ns, (uint64_t)WORKER_WAIT_NS);
+    int r = ring_turn(w->ring, wait, &w->hooks);
+    if (r < 0)
+        return err_trace(r);
+    worker_mail(w);
+    worker_adopt_world(w);
+    worker_steps(w);
+    drain_step(w);
+    worker_gauges(w);
+    publish_quiet();
+    return 0;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * worker.h - one worker without its thread: everything it owns, and one turn of its loop
+ *
+ * Apart from the thread so that tests and the simulator can drive several workers in one thread. */
+#pragma once
+
+#include <ringwall/base/list.h>
+#include <ringwall/base/mailbox.h>
+#include <ringwall/base/map.h>
+#include <ringwall/base/pool.h>
+#include <ringwall/base/publish.h>
+#include <ringwall/base/rng.h>
+#include <ringwall/capture/capture.h>
+#include <ringwall/mail/stats.h>
+#include <ringwall/model/world.h>
+#include <ringwall/ring/ring.h>
+
+#include "limits.h"
+#include "sources.h"
+
+struct flow;
+typedef int (*origdst_fn)(void *context, uint64_t netns_cookie, const struct endpoint *client, struct capture_origin *ret);
+struct worker_options {
+    unsigned index;
+    const struct publish_slot *world;
+    origdst_fn origdst; /* 0, or 1: not known */
+    void *origdst_context;
+    struct mailbox *mailbox, *identity; /* borrowed; identity may be NULL */
+    struct worker_stats *stats;
+    uint16_t ports[3];                          /* outbound, inbound, hbone */
+    size_t flows_max, tunnels_max, buffers_max; /* 0: by memory */
+    uint32_t handshakes_per_s;                  /* per source; 0: no limit */
+    uint64_t seed;                              /* 0: random */
+};
+
+struct worker {
+    struct worker_options options;
+    struct ring *ring;
+    struct ring_wait_hooks hooks;
+    struct pool *flows, *tunnels, *hops, *rejects;
+    struct buf_pool *buffers;
+    struct sources *sources;
+    struct rng rng;
+    struct map pods, credentials, hop_map;
+    struct list pods_all;  /* also those that left and are not free yet */
+    struct list flows_all; /* by the world that judged them, oldest first */
+    struct list tunnels_all, hops_all;
+    struct list touched_flows, touched_tunnels, deferred_tunnels; /* deferred: handshakes over this turn's budget */
+    unsigned handshake_budget;
+    struct ring_op mail_op;
+    struct ring_timer tick, drain_timer;
+    bool mail_left, judging, draining, stopping, drain_passed;
+    struct mailbox *drain_reply;
+    uint64_t world_number; /* of the world in force; 0: none */
+    uint64_t next_flow, next_tunnel, next_pod;
+    uint64_t n_ticks;
+    uint8_t *scratch_in, *scratch_out; /* SCRATCH_BYTES each */
+};
+
+int worker_new(const struct worker_options *o, struct worker **ret, char why[256]) must_check; /* on its thread */
+struct worker *worker_free(struct worker *w);                                                  /* after worker_stopped */
+int worker_turn(struct worker *w, uint64_t max_wait_ns) must_check; /* negative errno: the ring is broken */
+void worker_stop(struct worker *w);                                 /* cuts everything; turns go on until worker_stopped */
+bool worker_stopped(const struct worker *w);
+
+/* For the files of this room. */
+const struct world *worker_world(struct worker *w); /* NULL: none yet; valid in this turn only */
+uint64_t worker_now(const struct worker *w);
+bool worker_pressed(const struct worker *w); /* buffers run short */
+struct str worker_network(const struct world *w);
+
+/* mail.c */
+void worker_mail(struct worker *w);
+/* judge.c: asks policy again for open flows after a new world, some each turn */
+void judge_begin(struct worker *w, const struct world *world);
+void judge_step(struct worker *w);
+/* drain.c */
+void drain_begin(struct worker *w, uint64_t deadline_ns, struct mailbox *reply); /* takes the reference; may be NULL */
+void drain_step(struct worker *w);
+bool drain_passed(const struct worker *w);
+/* report.c */
+struct mail_ask;
+void report_answer(struct worker *w, const struct mail_ask *ask);
