@@ -153,7 +153,7 @@ static int answer_sign(struct signer *s, const struct world *world, const struct
 
 static int answer_bundle(const struct signer *s, struct arena *a, struct ca_response *p) {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < s->dir.roots.n && p->n_chain < PB_CHAIN_MAX; i++)
+    for (size_t i = 0; r == 0 && i < s->dir.roots.n && p->n_chain < PB_ROOTS_MAX; i++)
         r = add_pem(a, &s->dir.roots.items[i], 1, &p->chain[p->n_chain++]);
     return err_trace(r);
 }

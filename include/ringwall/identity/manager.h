@@ -15,8 +15,9 @@
 enum { IDENTITY_IN_FLIGHT_MAX = 8, IDENTITIES_MAX = 16384 };
 struct identity_manager;
 struct identity_options {
+    struct mailbox *mailbox;   /* its own: mail_identities, mail_credential_want, mail_ask; made by app, because the workers must know it first */
     struct mailbox *ca;        /* takes mail_bytes */
-    struct mailbox **workers;  /* get mail_credential */
+    struct mailbox **workers;  /* get mail_credential: the workers, and main */
     size_t n_workers;
     const char *node;
     uint32_t ttl_s;
@@ -27,5 +28,5 @@ struct identity_options {
     struct str trust_domain;
 };
 int identity_start(const struct identity_options *o, struct identity_manager **ret) must_check;
-struct mailbox *identity_mailbox(struct identity_manager *m); /* mail_identities, mail_credential_want, mail_ask; borrowed */
+/* Joins the thread; the mailbox is closed. */
 struct identity_manager *identity_stop(struct identity_manager *m);
