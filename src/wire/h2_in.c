@@ -117,6 +117,15 @@ static int got_headers(struct h2 *h, const nghttp2_frame *frame) {
     return r;
 }
 
+/* Rapid reset (CVE-2023-44487) is to take a request back before it was answered: that alone is counted, and resets of
+ * streams that are gone. A flow that lived and is reset is an application's business, however many there are. */
+static void got_reset(struct h2 *h, struct h2_stream *s) {
+    if (s)
+        s->reset = true;
+    if ((!s || (h->server && !s->responded)) && !h2_rate_take(&h->limits.resets, h->now_ns, H2_RESETS_MAX_PER_S))
+        ignore_result(h2_flooded(h)); /* h2_feed returns it */
+}
+
 static void got_ping_ack(struct h2 *h, const uint8_t payload[8]) {
     uint64_t value;
 
@@ -142,8 +151,7 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
         break;
     case NGHTTP2_RST_STREAM:
         s = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
-        if (s)
-            s->reset = true;
+        got_reset(h, s);
         break;
     case NGHTTP2_SETTINGS:
         if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))

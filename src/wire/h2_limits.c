@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * wire/h2_limits.c - flood limits over frame headers
  *
- * Counted are the frames that cost us work and the peer nothing: resets (CVE-2023-44487), and everything that moves no
- * application byte (PING, SETTINGS, PRIORITY, empty DATA, dribbled windows, unknown frames). A header block is bounded
+ * Counted is what costs us work and the peer nothing: every frame that moves no application byte (PING, SETTINGS, PRIORITY,
+ * empty DATA, dribbled windows, unknown frames). Resets are counted by h2_in.c, with the same rates. A header block is bounded
  * in bytes and in frames, because its cost is paid before its end is seen (CVE-2024-27316). */
 #include "h2_limits.h"
 
@@ -53,7 +53,7 @@ static bool frame_allowed(struct h2_limits *l, uint64_t now_ns) {
     case CONTINUATION:
         return block_grows(l, length, false);
     case RST_STREAM:
-        return h2_rate_take(&l->resets, now_ns, H2_RESETS_MAX_PER_S);
+        return true; /* h2_in.c knows what kind of stream it was */
     case DATA:
         if (l->head[4] & FLAG_END_STREAM)
             idle = false;

@@ -18,7 +18,8 @@
 
 enum {
     PAIRWISE_MAX = 12, /* keys of a mapping that are compared pair by pair; more are sorted */
-    KEYS_REMEMBERED = 256,
+    WORDS_REMEMBERED = 256,
+    WORD_MAX = 40,
 };
 
 struct level {
@@ -34,7 +35,7 @@ struct reader {
     size_t n_nodes;
     unsigned depth;
     struct level levels[YAML_DEPTH_MAX];
-    struct str keys[KEYS_REMEMBERED]; /* the same few words are keys all over a file: one copy of each */
+    struct str words[WORDS_REMEMBERED]; /* the same few words stand all over a file: one copy of each */
 };
 struct place {
     uint32_t line, column;
@@ -65,15 +66,15 @@ static struct place place_of(const struct reader *r, struct fy_event *e) {
     return l ? (struct place){l->node->line, l->node->column} : (struct place){1, 1};
 }
 
-/* A key's copy, shared with earlier equal keys where the small table still knows them. NULL .at: no memory. */
-static struct str key_copy(struct reader *r, struct str s) {
+/* A copy of a word, shared with earlier equal ones where the small table still knows them. NULL .at: no memory. */
+static struct str word_copy(struct reader *r, struct str s) {
     uint32_t hash = 2166136261u;
     struct str *known;
     bool ok = true;
 
     for (size_t i = 0; i < s.n; i++)
         hash = (hash ^ (uint8_t)s.at[i]) * 16777619u;
-    known = &r->keys[hash % KEYS_REMEMBERED];
+    known = &r->words[hash % WORDS_REMEMBERED];
     if (known->at && str_is(*known, s))
         return *known;
     s = arena_str(r->arena, s, &ok);
@@ -128,7 +129,7 @@ static int key_taken(struct reader *r, struct str key, struct place at) {
         return refuse(r, at, "empty key: write a name before the colon");
     if (str_is(key, STR("<<")))
         return refuse(r, at, "merge key \"<<\" is not supported: write the keys out");
-    l->key = key_copy(r, key);
+    l->key = word_copy(r, key);
     if (!l->key.at)
         return -ENOMEM;
     l->key_line = at.line;
@@ -143,16 +144,46 @@ static int bounded(struct reader *r, struct place at) {
     return 0;
 }
 
-static int plain_only(struct reader *r, struct place at, const struct fy_token *anchor, const struct fy_token *tag) {
+/* Where a token begins. The mark is at its text: `before` characters (a sign or a quote) stand in front of that. */
+static struct place token_place(struct fy_token *t, int before, struct place otherwise) {
+    const struct fy_mark *m = t ? fy_token_start_mark(t) : NULL;
+
+    if (!m || m->line < 0 || m->column < before)
+        return otherwise;
+    return (struct place){(uint32_t)m->line + 1, (uint32_t)(m->column - before) + 1};
+}
+
+static int plain_only(struct reader *r, struct place at, struct fy_token *anchor, struct fy_token *tag) {
     if (anchor)
-        return refuse(r, at, "anchors (&name) are not supported: write the value out where it is used");
+        return refuse(r, token_place(anchor, 1, at), "anchors (&name) are not supported: write the value out where it is used");
     if (tag)
-        return refuse(r, at, "tags (!name) are not supported: leave it out, and put quotes around a value that must be text");
+        return refuse(r, token_place(tag, 0, at),
+                      "tags (!name) are not supported: leave it out, and put quotes around a value that must be text");
     return 0;
 }
 
-static int scalar_read(struct reader *r, struct fy_event *e) {
+/* What escapes in double quotes can bring in though the file has it not. */
+static int text_only(struct reader *r, struct place at, struct str text) {
+    if (text.n && !str_is_utf8(text))
+        return refuse(r, at, "escape for a control character: a value holds text only");
+    return 0;
+}
+
+/* The library marks the text; a reader looks for the quote before it, or for the key of a block. */
+static struct place scalar_place(const struct reader *r, struct fy_event *e, enum fy_scalar_style style) {
     struct place at = place_of(r, e);
+    const struct level *l = r->depth ? &r->levels[r->depth - 1] : NULL;
+
+    if (style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED)
+        return token_place(e->scalar.value, 1, at);
+    if ((style == FYSS_LITERAL || style == FYSS_FOLDED) && l && l->has_key)
+        return (struct place){l->key_line, l->key_column};
+    return at;
+}
+
+static int scalar_read(struct reader *r, struct fy_event *e) {
+    enum fy_scalar_style style = e->scalar.value ? fy_token_scalar_style(e->scalar.value) : FYSS_PLAIN;
+    struct place at = scalar_place(r, e, style);
     struct str text = STR_NULL;
     struct yaml_node *n;
     bool ok = true;
@@ -166,6 +197,9 @@ static int scalar_read(struct reader *r, struct fy_event *e) {
         text.n = 0;
     if (text.n > YAML_SCALAR_MAX)
         return refuse(r, at, "value is longer than %d KiB", YAML_SCALAR_MAX / 1024);
+    v = style == FYSS_DOUBLE_QUOTED ? text_only(r, at, text) : 0;
+    if (v)
+        return v;
     if (key_wanted(r))
         return key_taken(r, text, at);
     v = bounded(r, at);
@@ -174,10 +208,13 @@ static int scalar_read(struct reader *r, struct fy_event *e) {
     n = node_new(r, YAML_SCALAR, at);
     if (!n)
         return -ENOMEM;
-    n->quoted = e->scalar.value && fy_token_scalar_style(e->scalar.value) != FYSS_PLAIN;
-    n->scalar = arena_str(r->arena, text, &ok);
+    n->quoted = style != FYSS_PLAIN;
+    if (text.n && text.n <= WORD_MAX)
+        n->scalar = word_copy(r, text);
+    else if (text.n)
+        n->scalar = arena_str(r->arena, text, &ok);
     node_hang(r, n);
-    return ok ? 0 : -ENOMEM;
+    return text.n && !n->scalar.at ? -ENOMEM : 0;
 }
 
 static int collection_begun(struct reader *r, struct fy_event *e, enum yaml_kind kind) {
@@ -260,7 +297,7 @@ static int event_taken(struct reader *r, struct fy_event *e, int (*document)(voi
         r->root = NULL;
         r->n_nodes = 0;
         r->depth = 0;
-        memset(r->keys, 0, sizeof(r->keys)); /* the arena may be reset between documents */
+        memset(r->words, 0, sizeof(r->words)); /* the arena may be reset between documents */
         return 0;
     case FYET_DOCUMENT_END:
         return is_empty_document(r->root) ? 0 : document(context, r->root);
@@ -274,7 +311,7 @@ static int event_taken(struct reader *r, struct fy_event *e, int (*document)(voi
     case FYET_MAPPING_END:
         return collection_ended(r);
     case FYET_ALIAS:
-        return refuse(r, place_of(r, e),
+        return refuse(r, token_place(e->alias.anchor, 1, place_of(r, e)),
                       "aliases (*name) are not supported: write the value out; quote text that begins with a star");
     default:
         return 0;
@@ -301,7 +338,7 @@ static int syntax_error(struct fy_diag *diag, struct str text, struct yaml_error
     if (e)
         yaml_error_tell(text, e->msg, (uint32_t)max_of(e->line, 1), (uint32_t)max_of(e->column, 1), ret);
     else
-        yaml_error_tell(text, "this is not YAML", 1, 1, ret);
+        yaml_error_tell(text, "this is not YAML 1.2", 1, 1, ret);
     return 1;
 }
 

@@ -76,11 +76,46 @@ static uint32_t colon_in_value(struct str line) {
     return 0;
 }
 
+/* Does the text begin with a bracket, as JSON does? */
+static bool is_flow(struct str text) {
+    size_t i = 0;
+
+    while (i < text.n && (text.at[i] == ' ' || text.at[i] == '\n' || text.at[i] == '\r' || text.at[i] == '\t'))
+        i++;
+    return i < text.n && (text.at[i] == '{' || text.at[i] == '[');
+}
+
+/* Beginnings of the library's messages, and what they mean to a writer. Others are passed on as they are. */
+static const char *advice_for(const char *message) {
+    static const struct {
+        const char *begins, *advice;
+    } table[] = {
+        {"invalid multiline plain key",
+         "no \"key: value\" here: put a colon and a space behind the key, or quote text of several lines"},
+        {"invalid indentation in mapping", "indentation fits no level above: line the key up with its neighbours"},
+        {"flow sequence without a closing", "list is not closed: write ]"},
+        {"missing comma in flow sequence", "comma or ] is missing"},
+        {"missing comma in flow mapping", "comma or } is missing"},
+        {"flow mapping without a closing", "mapping is not closed: write }"},
+        {"double-quoted scalar without", "quote is not closed: write \" at the end of the text"},
+        {"single-quoted scalar without", "quote is not closed: write ' at the end of the text"},
+        {"plain scalar cannot start with", "a plain value cannot begin with this character: put the value in double quotes"},
+        {"block sequence on the same line", "list on the line of its key: begin it on a line of its own"},
+        {"invalid trailing content after", "text behind the closing quote: put all of the value inside the quotes"},
+        {"invalid escape", "unknown escape in double quotes: write \\\\ for a backslash, or use single quotes"},
+    };
+
+    for (size_t i = 0; i < array_size(table); i++)
+        if (str_has_prefix(str_of(message), str_of(table[i].begins)))
+            return table[i].advice;
+    return message;
+}
+
 void yaml_error_tell(struct str text, const char *message, uint32_t line, uint32_t column, struct yaml_error *ret) {
     uint32_t tab;
 
-    /* A tab is often noticed only on the line behind it. */
-    for (uint32_t at = line; at > 0 && at + 1 >= line; at--) {
+    /* A tab is noticed on its line or on a neighbour's. Between brackets tabs are allowed. */
+    for (uint32_t at = max_of(line, (uint32_t)2) - 1; !is_flow(text) && at <= line + 1; at++) {
         tab = tab_in_indent(line_at(text, at));
         if (tab) {
             tell(ret, at, tab, "tab used for indentation: use spaces");
@@ -91,5 +126,5 @@ void yaml_error_tell(struct str text, const char *message, uint32_t line, uint32
         tell(ret, line, colon_in_value(line_at(text, line)), "colon inside a plain value: put the value in double quotes");
         return;
     }
-    tell(ret, line, column, message);
+    tell(ret, line, column, advice_for(message));
 }

@@ -18,7 +18,7 @@ enum {
     H2_SEND_FRAME_MAX = 16 * 1024 - 64,      /* largest DATA payload we send: frame and header fit one TLS record */
     H2_HEADER_LIST_MAX = 16 * 1024,
     H2_STREAMS_MAX = 200,                    /* advertised by a server */
-    H2_RESETS_MAX_PER_S = 200,               /* streams a peer may reset a second, burst twice that */
+    H2_RESETS_MAX_PER_S = 200,               /* requests a peer may take back unanswered a second, burst twice that */
     H2_CONTROL_MAX_PER_S = 500,              /* PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE of 1, a second */
     H2_CONTROL_BACKLOG_MAX = 1000,           /* replies (ACKs) queued for a peer that does not read */
 };

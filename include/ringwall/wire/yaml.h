@@ -10,13 +10,13 @@
 
 enum { YAML_DEPTH_MAX = 64, YAML_NODES_MAX = 4000000, YAML_SCALAR_MAX = 1024 * 1024 };
 enum yaml_kind { YAML_SCALAR, YAML_SEQUENCE, YAML_MAPPING };
-struct yaml_node {
+struct yaml_node { /* millions of them: no padding */
     enum yaml_kind kind;
-    uint32_t line, column; /* from 1 */
+    bool quoted;           /* scalar was quoted or a block: always a string */
+    uint32_t line, column; /* from 1; of an absent value, its key's */
     struct yaml_node *next; /* sibling in the sequence or mapping */
     struct str key;         /* in a mapping: this entry's key */
     uint32_t key_line, key_column;
-    bool quoted;            /* scalar was quoted or a block: always a string */
     struct str scalar;
     struct yaml_node *first; /* children */
     size_t n_children;

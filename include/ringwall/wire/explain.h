@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * wire/explain.h - the answers of `authz check` and `authn tls-check` as JSON (DESIGN 7)
+ *
+ * The daemon and ringwallctl without a daemon answer with the same text, because both write it here. */
+#pragma once
+
+#include <ringwall/model/authz.h>
+#include <ringwall/wire/json.h>
+
+/* "namespace/name", or an address of the workload (then *ret_addr is it, else none). NULL: not found. */
+const struct workload *explain_find(const struct world *w, struct str to, struct addr *ret_addr);
+/* The name nearest to `to`, for "did you mean"; false: nothing is near. */
+bool explain_nearest(const struct world *w, struct str to, struct text *ret);
+
+/* {"verdict","reason","code","kind","policy","rule","at","mtls","enrolled","source","sourceIp","to","port","walk":[...]} */
+void explain_authz(struct json_writer *to, const struct world *w, const struct authz_query *q, struct verdict *ret);
+/* {"mode","policy","at","to","port"}; port 0: the mode of the workload without its ports' */
+void explain_tls(struct json_writer *to, const struct world *w, const struct workload *workload, uint16_t port);
