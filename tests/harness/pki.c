@@ -126,12 +126,19 @@ static void put_san(struct der_out *o, const struct identity *identity, enum pki
     put_extension(o, oid, sizeof(oid), true, mark);
 }
 
-static void put_extensions(struct der_out *o, const struct identity *identity, enum pki_flaw flaw) {
+static void put_extensions(struct der_out *o, const struct identity *identity, const struct public_key *issuer,
+                           enum pki_flaw flaw) {
     static const uint8_t server[] = {0x2b, 6, 1, 5, 5, 7, 3, 1}, client[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
     static const uint8_t basic[] = {0x55, 0x1d, 19}, usage[] = {0x55, 0x1d, 15}, extended[] = {0x55, 0x1d, 37};
-    static const uint8_t unknown[] = {0x2a, 3, 4, 5, 6};
+    static const uint8_t unknown[] = {0x2a, 3, 4, 5, 6}, authority[] = {0x55, 0x1d, 35};
+    uint8_t id[KEY_ID_BYTES];
     size_t mark;
     put_san(o, identity, flaw);
+    mark = o->n;
+    public_key_id(issuer, id);
+    der_put_tagged(o, DER_CONTEXT(0), id, sizeof(id));
+    der_wrap(o, DER_SEQUENCE, mark);
+    put_extension(o, authority, sizeof(authority), false, mark);
     mark = o->n;
     if (flaw == PKI_CA_AS_LEAF)
         der_put_bool(o, true);
@@ -181,7 +188,7 @@ static struct tls_der write_leaf(const struct pki *p, const struct tls_key *sign
         to = p->now_s - 1;
     } else if (flaw == PKI_NOT_YET_VALID)
         from = p->now_s + 60;
-    put_extensions(&o, identity, flaw);
+    put_extensions(&o, identity, &signing->public, flaw);
     mark = o.n;
     der_put_der(&o, key_spki(key));
     der_wrap(&o, DER_SEQUENCE, mark);
