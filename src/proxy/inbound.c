@@ -90,6 +90,7 @@ void inbound_requested(struct tunnel *t, int32_t id, const struct h2_header *hea
     struct leg *client = &f->legs[LEG_CLIENT];
     leg_stream_init(client, t);
     client->stream.id = id;
+    h2_stream_attach(t->h2, id, client);
     client->read_ended = end_stream;
     f->mtls = true;
     f->src = t->peer;

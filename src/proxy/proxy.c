@@ -99,8 +99,8 @@ static int shell_start(struct proxy *p, unsigned index, const struct proxy_optio
         return err_origin(-ENOMEM);
     s->options = (struct worker_options){.index = index,
                                          .world = o->world,
-                                         .origdst = origdst_of_capture,
-                                         .origdst_context = o->capture,
+                                         .origdst = o->origdst ? o->origdst : origdst_of_capture,
+                                         .origdst_context = o->origdst ? o->origdst_context : (void *)o->capture,
                                          .mailbox = s->mailbox,
                                          .identity = o->identity,
                                          .stats = &o->stats[index],

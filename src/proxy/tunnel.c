@@ -277,7 +277,13 @@ static void tunnel_read(struct tunnel *t) {
         }
         r = h2_feed(t->h2, w->scratch_in, n, worker_now(w));
         if (r) {
-            tunnel_end(t, r == H2_FLOOD ? CLOSE_FLOOD : CLOSE_PROTOCOL_ERROR, r == H2_FLOOD ? "too many frames" : "HTTP/2 error");
+            tunnel_end(t,
+                       r < 0           ? CLOSE_LIMIT
+                       : r == H2_FLOOD ? CLOSE_FLOOD
+                                       : CLOSE_PROTOCOL_ERROR,
+                       r < 0           ? "no memory for HTTP/2"
+                       : r == H2_FLOOD ? "too many frames"
+                                       : "HTTP/2 error");
             break;
         }
     }
@@ -568,7 +574,7 @@ static void tunnel_open_step(struct tunnel *t) {
     if (t->n_legs == 0 && (t->retired || h2_finished(t->h2)))
         tunnel_end(t, t->worker->draining ? CLOSE_DRAIN : CLOSE_FINISHED, NULL);
     else if (h2_finished(t->h2))
-        tunnel_end(t, CLOSE_TUNNEL_LOST, "HTTP/2 session over");
+        tunnel_end(t, CLOSE_TUNNEL_LOST, "HTTP/2 session over"); /* a flood of resets that we were made to send, too */
 }
 
 void tunnel_step(struct tunnel *t) {

@@ -10,18 +10,6 @@
 #include "ways.h"
 #include "worker.h"
 
-/* A stream that was not answered yet has no context in the HTTP/2 session. */
-static struct leg *find_leg(struct tunnel *t, int32_t id, void *stream) {
-    if (stream)
-        return stream;
-    list_for_each (it, &t->legs) {
-        struct leg *l = list_entry(it, struct leg, stream.link);
-        if (l->stream.id == id && !l->stream.gone && !l->closing)
-            return l;
-    }
-    return NULL;
-}
-
 static void on_request(void *owner, int32_t id, const struct h2_header *headers, size_t n, bool end_stream) {
     struct tunnel *t = owner;
     t->had_request = true;
@@ -43,7 +31,7 @@ static void on_response(void *owner, int32_t id unused_arg, void *stream, const 
 
 static void on_data(void *owner, int32_t id, void *stream, const uint8_t *bytes, size_t n) {
     struct tunnel *t = owner;
-    struct leg *l = find_leg(t, id, stream);
+    struct leg *l = stream;
     /* A refusal's body is nobody's; the application only gets what follows a 200. */
     if (!l || l->closing || (!t->server && !l->stream.answered)) {
         h2_stream_delivered(t->h2, id, n);
@@ -52,17 +40,17 @@ static void on_data(void *owner, int32_t id, void *stream, const uint8_t *bytes,
     relay_arrived(l, bytes, n);
 }
 
-static void on_end(void *owner, int32_t id, void *stream) {
-    struct leg *l = find_leg(owner, id, stream);
+static void on_end(void *owner unused_arg, int32_t id unused_arg, void *stream) {
+    struct leg *l = stream;
     if (!l || l->closing)
         return;
     l->read_ended = true;
     flow_touch(leg_flow(l));
 }
 
-static void on_closed(void *owner, int32_t id, void *stream, uint32_t error, bool orderly) {
+static void on_closed(void *owner, int32_t id unused_arg, void *stream, uint32_t error, bool orderly) {
     struct tunnel *t = owner;
-    struct leg *l = find_leg(t, id, stream);
+    struct leg *l = stream;
     tunnel_touch(t);
     if (!l)
         return;

@@ -13,17 +13,17 @@
 #include <ringwall/capture/capture.h>
 #include <ringwall/mail/stats.h>
 #include <ringwall/model/world.h>
+#include <ringwall/proxy/proxy.h>
 #include <ringwall/ring/ring.h>
 
 #include "limits.h"
 #include "sources.h"
 
 struct flow;
-typedef int (*origdst_fn)(void *context, uint64_t netns_cookie, const struct endpoint *client, struct capture_origin *ret);
 struct worker_options {
     unsigned index;
     const struct publish_slot *world;
-    origdst_fn origdst; /* 0, or 1: not known */
+    proxy_origdst_fn origdst;
     void *origdst_context;
     struct mailbox *mailbox, *identity; /* borrowed; identity may be NULL */
     struct worker_stats *stats;

@@ -11,17 +11,22 @@
 #include <ringwall/mail/stats.h>
 
 struct proxy;
+/* 0, or 1: not known (capture/capture.h, capture_origdst) */
+typedef int (*proxy_origdst_fn)(void *context, uint64_t netns_cookie, const struct endpoint *client, struct capture_origin *ret);
 struct proxy_options {
     unsigned n_workers;
     const struct publish_slot *world;
-    struct capture *capture;      /* for capture_origdst; NULL: no capture (tests give their own look-up) */
-    struct mailbox *identity;     /* gets mail_credential_want */
-    struct worker_stats *stats;   /* one a worker */
-    uint16_t ports[3];            /* outbound, inbound, hbone */
-    uint32_t connections_max;     /* flows a worker; 0: by memory */
-    uint32_t handshakes_per_s;    /* per source address */
+    struct capture *capture;  /* for capture_origdst; NULL: no capture */
+    proxy_origdst_fn origdst; /* instead of capture's look-up, for tests and benches; NULL: capture's */
+    void *origdst_context;
+    struct mailbox *identity;   /* gets mail_credential_want */
+    struct worker_stats *stats; /* one a worker */
+    uint16_t ports[3];          /* outbound, inbound, hbone */
+    uint32_t connections_max;   /* flows a worker; 0: by memory */
+    uint32_t handshakes_per_s;  /* per source address */
     struct str trust_domain, cluster, network;
 };
 int proxy_start(const struct proxy_options *o, struct proxy **ret, char why[256]) must_check;
-struct mailbox *proxy_mailbox(struct proxy *p, unsigned worker); /* mail_pod, mail_pod_gone, mail_credential, mail_drain, mail_ask; borrowed */
-struct proxy *proxy_stop(struct proxy *p); /* after a drain: joins the threads */
+struct mailbox *proxy_mailbox(struct proxy *p,
+                              unsigned worker); /* mail_pod, mail_pod_gone, mail_credential, mail_drain, mail_ask; borrowed */
+struct proxy *proxy_stop(struct proxy *p);      /* after a drain: joins the threads */
