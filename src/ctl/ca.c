@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * ca.c - offline CA work: make a root, issue a node's signing certificate, look at a directory */
+#include <errno.h>
+#include <string.h>
+
+#include <ringwall/base/clock.h>
+#include <ringwall/ca/files.h>
+#include <ringwall/wire/json.h>
+
+#include "ctl.h"
+#include "table.h"
+
+static bool start_tls(void) {
+    int r = tls_library_init();
+    if (r < 0)
+        complain("the TLS library does not start: %s", strerror(-r));
+    return r == 0;
+}
+
+static int ended(int r, const char *why) {
+    tls_library_cleanup();
+    if (r == 0)
+        return EXIT_DONE;
+    if (r > 0 || why[0])
+        complain("%s", why);
+    else
+        complain("%s", strerror(-r));
+    return EXIT_FAILED;
+}
+
+int ca_init_command(const struct command_line *l) {
+    if (!options_need(l, CTL_DIR))
+        return EXIT_USAGE;
+    if (!start_tls())
+        return EXIT_FAILED;
+    const char *dir = l->options[CTL_DIR], *td = l->options[CTL_TRUST_DOMAIN];
+    char why[CA_WHY_BYTES] = "";
+    int r = ca_dir_init(dir, td ? str_of(td) : STR("cluster.local"), clock_wall_s(), why);
+    if (r == 0)
+        printf("%s: a root CA for trust domain %s, valid for %d years\n"
+               "keep %s/ca-key.pem offline; make a signing certificate for each node with: ringwallctl ca issue-node --dir %s "
+               "--node NAME "
+               "--out DIR\n",
+               dir, td ? td : "cluster.local", CA_ROOT_YEARS, dir, dir);
+    return ended(r, why);
+}
+
+int ca_issue_node_command(const struct command_line *l) {
+    if (!options_need(l, CTL_DIR) || !options_need(l, CTL_NODE) || !options_need(l, CTL_OUT))
+        return EXIT_USAGE;
+    if (!start_tls())
+        return EXIT_FAILED;
+    char why[CA_WHY_BYTES] = "";
+    int r = ca_dir_issue_node(l->options[CTL_DIR], str_of(l->options[CTL_NODE]), l->options[CTL_OUT], clock_wall_s(), why);
+    if (r == 0)
+        printf(
+            "%s: signing certificate of node %s, valid for at most %d days; in its node file:\n  ca: {provider: files, dir: %s}\n",
+            l->options[CTL_OUT], l->options[CTL_NODE], CA_NODE_DAYS, l->options[CTL_OUT]);
+    return ended(r, why);
+}
+
+struct shown {
+    const char *role;
+    struct tls_cert_facts facts;
+    char serial[2 * TLS_SERIAL_MAX + 1], from[RFC3339_BYTES], until[RFC3339_BYTES];
+};
+
+static bool read_shown(const char *role, const struct tls_der *der, struct shown *ret) {
+    ret->role = role;
+    if (tls_cert_read(der->at, der->n, &ret->facts) != 0)
+        return false;
+    ret->serial[0] = '\0';
+    for (size_t i = 0; i < ret->facts.serial_n; i++)
+        snprintf(ret->serial + 2 * i, 3, "%02x", ret->facts.serial[i]);
+    clock_rfc3339(ret->facts.not_before * (int64_t)NS_PER_S, ret->from, false);
+    clock_rfc3339(ret->facts.not_after * (int64_t)NS_PER_S, ret->until, false);
+    return true;
+}
+
+typedef void (*shown_fn)(void *context, const struct shown *s);
+
+static void each_shown(const struct ca_dir *d, shown_fn f, void *context) {
+    struct shown s;
+    const struct {
+        const char *role;
+        const struct tls_der_list *list;
+        size_t from;
+    } parts[] = {{"signing", &d->cert, 0}, {"intermediate", &d->chain, 1}, {"root", &d->roots, 0}};
+    for (size_t p = 0; p < array_size(parts); p++)
+        for (size_t i = parts[p].from; i < parts[p].list->n; i++)
+            if (read_shown(parts[p].role, &parts[p].list->items[i], &s))
+                f(context, &s);
+}
+
+static void add_row(void *context, const struct shown *s) {
+    struct table *t = context;
+    table_row(t);
+    table_put(t, str_of(s->role));
+    table_put(t, str_of(s->facts.subject));
+    table_put(t, str_of(s->facts.issuer));
+    table_put(t, str_of(s->facts.key_kind));
+    table_put(t, str_of(s->serial));
+    table_put(t, str_of(s->until));
+    table_put(t, str_of(s->from));
+}
+
+static void add_json(void *context, const struct shown *s) {
+    struct json_writer *w = context;
+    json_object(w, NULL);
+    json_z(w, "role", s->role);
+    json_z(w, "subject", s->facts.subject);
+    json_z(w, "issuer", s->facts.issuer);
+    json_z(w, "key", s->facts.key_kind);
+    json_z(w, "serialNumber", s->serial);
+    json_z(w, "validFrom", s->from);
+    json_z(w, "expirationTime", s->until);
+    json_end(w);
+}
+
+static int show(const struct ca_dir *d, bool as_json) {
+    if (as_json) {
+        struct growing g cleanup(growing_deinit) = GROWING_NULL;
+        struct json_writer w;
+        json_begin(&w, &g, true);
+        json_array(&w, NULL);
+        each_shown(d, add_json, &w);
+        json_end(&w);
+        if (g.failed)
+            return -ENOMEM;
+        fputs(g.at, stdout);
+        return 0;
+    }
+    static const char *const columns[] = {"ROLE", "SUBJECT", "ISSUER", "KEY", "SERIAL NUMBER", "NOT AFTER", "NOT BEFORE"};
+    cleanup(table_freep) struct table *t = table_new(columns, array_size(columns));
+    if (!t)
+        return -ENOMEM;
+    each_shown(d, add_row, t);
+    return table_print(t);
+}
+
+int ca_show_command(const struct command_line *l) {
+    if (!options_need(l, CTL_DIR))
+        return EXIT_USAGE;
+    if (!start_tls())
+        return EXIT_FAILED;
+    struct ca_dir d = CA_DIR_NULL;
+    char why[CA_WHY_BYTES] = "";
+    int r = ca_dir_load(l->options[CTL_DIR], clock_wall_s(), &d, why);
+    if (r == 0)
+        r = show(&d, wants_json(l));
+    ca_dir_deinit(&d);
+    return ended(r, why);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * main.c - ringwallctl: a table of commands, and the way from the command line to one of them */
+#include <stdlib.h>
+
+#include "ctl.h"
+
+static const struct command commands[] = {
+    {"status", "", "what the daemon does, what is wrong, and where: file:line:column",
+     "example: ringwallctl status\n  the errors of a refused mesh directory stand at the end, each with what to write instead", 0,
+     0, status_command},
+    {"workloads", "", "the workloads of the world in force", "example: ringwallctl workloads -o json", 0, 0, workloads_command},
+    {"services", "", "services, their addresses and endpoints", "example: ringwallctl services", 0, 0, services_command},
+    {"policies", "", "AuthorizationPolicies and PeerAuthentications, and how many workloads each binds",
+     "example: ringwallctl policies", 0, 0, policies_command},
+    {"certs", "", "certificates of this node's identities: state, validity, next rotation", "example: ringwallctl certs", 0, 0,
+     certs_command},
+    {"connections", "", "open connections: who talks to whom, and how",
+     "example: ringwallctl connections -o json | jq '.[].src.identity'", 0, 0, connections_command},
+    {"capture", "", "captured workloads and the counters of the kernel programs", "example: ringwallctl capture", 0, 0,
+     capture_command},
+    {"capture detach", "[-c NODE_FILE | --bpffs DIR --node NAME]",
+     "remove capture from the kernel: workloads are no longer in the mesh, their traffic passes in plaintext",
+     "example: ringwallctl capture detach -c /etc/ringwall/ringwall.yaml",
+     CTL_BIT(CTL_CONFIG) | CTL_BIT(CTL_BPFFS) | CTL_BIT(CTL_NODE), 0, capture_detach_command},
+    {"authz check", "[--mesh DIR [-c NODE_FILE]] --source ID|none [--source-ip IP] --to WORKLOAD|IP --port N",
+     "may this source connect there, and which line of which file decides? Exit 0 allow, 3 deny, 1 invalid mesh, 2 not found",
+     "example: ringwallctl authz check --mesh mesh.d --source spiffe://cluster.local/ns/default/sa/client --source-ip 10.0.0.7 \\\n"
+     "           --to default/server --port 8080",
+     CTL_BIT(CTL_MESH) | CTL_BIT(CTL_CONFIG) | CTL_BIT(CTL_SOURCE) | CTL_BIT(CTL_SOURCE_IP) | CTL_BIT(CTL_TO) | CTL_BIT(CTL_PORT),
+     0, authz_check_command},
+    {"authn tls-check", "[--mesh DIR [-c NODE_FILE]] --to WORKLOAD|IP [--port N]",
+     "the mutual TLS mode in force for a workload, and the object that set it",
+     "example: ringwallctl authn tls-check --mesh mesh.d --to default/server --port 8080",
+     CTL_BIT(CTL_MESH) | CTL_BIT(CTL_CONFIG) | CTL_BIT(CTL_TO) | CTL_BIT(CTL_PORT), 0, tls_check_command},
+    {"lint", "DIR [-c NODE_FILE]", "check a mesh directory without a daemon: file:line:col: error|warning: text",
+     "example: ringwallctl lint mesh.d && cp -r mesh.d /etc/ringwall/", CTL_BIT(CTL_CONFIG), 1, lint_command},
+    {"ca init", "--dir DIR [--trust-domain TD]", "make a root CA",
+     "example: ringwallctl ca init --dir root-ca --trust-domain cluster.local\n  keep ca-key.pem offline; nodes need root-cert.pem "
+     "only",
+     CTL_BIT(CTL_DIR) | CTL_BIT(CTL_TRUST_DOMAIN), 0, ca_init_command},
+    {"ca issue-node", "--dir DIR --node NAME --out DIR", "make the signing certificate of one node, for ca.provider: files",
+     "example: ringwallctl ca issue-node --dir root-ca --node node-1 --out node-1-ca",
+     CTL_BIT(CTL_DIR) | CTL_BIT(CTL_NODE) | CTL_BIT(CTL_OUT), 0, ca_issue_node_command},
+    {"ca show", "--dir DIR", "what a CA directory holds, verified as the daemon would",
+     "example: ringwallctl ca show --dir node-1-ca", CTL_BIT(CTL_DIR), 0, ca_show_command},
+    {"check", "[-c NODE_FILE]", "is this host able to run the daemon? Every failure prints its fix", "example: ringwallctl check",
+     CTL_BIT(CTL_CONFIG), 0, check_command},
+    {"log-level", "[error|warn|info|debug]", "show or set the daemon's log level", "example: ringwallctl log-level debug", 0, 1,
+     log_level_command},
+    {"drain", "", "let the daemon finish its connections and end", "example: ringwallctl drain", 0, 0, drain_command},
+    {"dump", "", "everything the daemon knows, as JSON (no private keys)", "example: ringwallctl dump > ringwall-dump.json", 0, 0,
+     dump_command},
+};
+
+static void usage(FILE *to) {
+    fprintf(to, "usage: ringwallctl [-s SOCKET] [-o table|json] COMMAND ...\n\n"
+                "Asks a running ringwall, and works on mesh and CA directories without one.\n\n");
+    for (size_t i = 0; i < array_size(commands); i++)
+        fprintf(to, "  %-16s %s\n", commands[i].name, commands[i].text);
+    fprintf(to, "\n  -s, --socket SOCKET   the daemon's admin socket (default " CTL_SOCKET_DEFAULT ")\n"
+                "  -o, --output FORM     table or json\n"
+                "  -h, --help            this text; behind a command: its options and an example\n"
+                "      --version         the version of this program\n");
+}
+
+/* The longest command whose words stand at argv; *ret_words: how many they are. */
+static const struct command *find_command(int argc, char **argv, int *ret_words) {
+    const struct command *found = NULL;
+    *ret_words = 0;
+    for (size_t i = 0; i < array_size(commands); i++) {
+        struct str rest = str_of(commands[i].name), word;
+        int n = 0;
+        while (n < argc && str_split(&rest, ' ', &word) && str_is(word, str_of(argv[n])))
+            n++;
+        struct str again = str_of(commands[i].name);
+        int n_all = 0;
+        while (str_split(&again, ' ', &word))
+            n_all++;
+        if (n == n_all && n > *ret_words) {
+            found = &commands[i];
+            *ret_words = n;
+        }
+    }
+    return found;
+}
+
+static int unknown_command(int argc, char **argv) {
+    char asked[256];
+    struct text t = TEXT_OVER(asked);
+    text_addf(&t, "%s%s%s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "", argc > 1 && argv[1][0] != '-' ? argv[1] : "");
+    const char *near = NULL;
+    size_t best = 4;
+    for (size_t i = 0; i < array_size(commands); i++) {
+        size_t d = str_distance(text_str(&t), str_of(commands[i].name));
+        if (str_has_prefix(str_of(commands[i].name), str_of(argv[0])))
+            d = min_of(d, (size_t)2);
+        if (d < best) {
+            best = d;
+            near = commands[i].name;
+        }
+    }
+    if (near)
+        complain("no command '%s'; did you mean '%s'?", asked, near);
+    else
+        complain("no command '%s'; see ringwallctl --help", asked);
+    return EXIT_USAGE;
+}
+
+/* -s and -o may stand before the command too: moves *at behind them. */
+static bool leading_options(int argc, char **argv, int *at, struct command_line *line) {
+    while (*at < argc && argv[*at][0] == '-' && argv[*at][1]) {
+        int n = strlen(argv[*at]) == 2 || (argv[*at][1] == '-' && !strchr(argv[*at], '=')) ? 2 : 1;
+        if (!strcmp(argv[*at], "-h") || !strcmp(argv[*at], "--help"))
+            n = 1;
+        if (!options_parse(NULL, min_of(n, argc - *at), argv + *at, line))
+            return false;
+        *at += n;
+    }
+    return true;
+}
+
+int main(int argc, char **argv) {
+    struct command_line line = {0};
+    int at = 1, n_words;
+    if (argc == 2 && !strcmp(argv[1], "--version")) {
+        printf("ringwallctl %s\n", RINGWALL_VERSION);
+        return EXIT_DONE;
+    }
+    if (!leading_options(argc, argv, &at, &line))
+        return EXIT_USAGE;
+    if (line.help || at >= argc || !strcmp(argv[at], "help")) {
+        usage(line.help || at < argc ? stdout : stderr);
+        return line.help || at < argc ? EXIT_DONE : EXIT_USAGE;
+    }
+    const struct command *c = find_command(argc - at, argv + at, &n_words);
+    if (!c)
+        return unknown_command(argc - at, argv + at);
+    line.command = c;
+    if (!options_parse(c, argc - at - n_words, argv + at + n_words, &line) || !options_are_valid(&line))
+        return EXIT_USAGE;
+    if (line.help) {
+        command_help(c, stdout);
+        return EXIT_DONE;
+    }
+    if (!line.options[CTL_SOCKET])
+        line.options[CTL_SOCKET] = CTL_SOCKET_DEFAULT;
+    int code = c->run(&line);
+    /* A full disk or a closed pipe must not look like a complete answer. */
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        complain("cannot write the answer");
+        return code == EXIT_DONE ? EXIT_FAILED : code;
+    }
+    return code;
+}

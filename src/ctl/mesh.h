@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * mesh.h - a mesh directory read with no daemon, by the daemon's own loader */
+#pragma once
+
+#include <stdio.h>
+
+#include <ringwall/config/mesh.h>
+
+/* node_file NULL: the defaults of DESIGN 6; nothing below /etc is read. 0; 1: errors, in diags; negative errno, told. */
+int mesh_read(const char *dir, const char *node_file, struct diag_list *diags, struct world **ret) must_check;
+void print_diags(const struct diag_list *diags, FILE *to); /* a line each; how many were not kept goes to stderr */
