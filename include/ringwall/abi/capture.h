@@ -26,6 +26,8 @@ enum {
     CAPTURE_EXEMPT_MAX = 64,
     CAPTURE_ANNOUNCED_MAX = 65536,
     CAPTURE_ANCESTOR_LEVELS = 16, /* cgroup levels walked towards the root */
+    CAPTURE_LISTENERS_MAX = 64,   /* inbound listeners of a pod, one a worker */
+    CAPTURE_OWN_MAX = 8,          /* own addresses that a pod's sk_lookup knows */
     CAPTURE_MARK = 0x539,         /* SO_MARK of our sockets to an application, as ztunnel's */
     CAPTURE_ROUTE_TABLE = 100,
     CAPTURE_PORT_OUTBOUND = 15001,
@@ -52,6 +54,13 @@ struct capture_workload {
     struct capture_addr own4, own6; /* what getsockname shows; all zero: none of that family */
 };
 enum { CAPTURE_WL_CAPTURED = 1 };
+
+/* netns cookie -> the daemon's number of the workload that lives there (abi_u32): a connect from this namespace by a
+ * process outside the workload's cgroup is refused. */
+
+/* cgroup id -> abi_u32, one of these. SELF alone where the daemon stands in the very cgroup that is captured: there
+ * everything below it is a workload. */
+enum capture_exempt { CAPTURE_EXEMPT_TREE = 1, CAPTURE_EXEMPT_SELF = 2 };
 
 /* key of the original-destination map */
 struct capture_tuple {

@@ -80,6 +80,8 @@ int capture_netns_socket(int netns_fd, int family, int *ret_fd) must_check;
 int capture_counts(struct capture *c, uint64_t ret[_CAPTURE_COUNT_MAX]) must_check;
 size_t capture_origdst_used(struct capture *c); /* entries in the original-destination map (walks it) */
 
+/* Name and version of the library behind this room, for `ringwall version`. Returns `to`. */
+const char *capture_library_text(char *to, size_t n);
 /* Is this host able? Each line: what, ok, and the fix when not (for `ringwallctl check` and start-up errors). */
 struct capture_probe_line {
     const char *what;

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * enrol.c - a workload's entry into the kernel and its way out
+ *
+ * All or nothing, and what an earlier life of the daemon left closed stays closed: a failed enrolment takes away only
+ * what it made itself. The map entries come last, so no connect is redirected before the listeners stand; on the way
+ * out they go first. */
+#include <bpf/bpf.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <ringwall/base/check.h>
+#include <ringwall/base/err.h>
+
+#include "private.h"
+
+/* --- finding the workload's places ---------------------------------------------------------------------------------- */
+
+/* Is it below what we are attached to, and near enough to the root for the programs' walk? */
+static int cgroup_judge(const struct capture *c, const char *path, int fd, char why[CAPTURE_WHY_BYTES]) {
+    bool below = false;
+    int r = cgroup_is_below(fd, c->cgroup_id, &below);
+    if (r < 0)
+        return err_trace(r);
+    if (!below) {
+        why_set(why, "cgroup %s is not below %s, which is what is captured: its connects would not be seen", path, c->cgroup_path);
+        return CAPTURE_NO_CGROUP;
+    }
+    if (cgroup_depth(fd) >= CAPTURE_ANCESTOR_LEVELS) {
+        why_set(why, "cgroup %s lies deeper than %d levels below the root", path, CAPTURE_ANCESTOR_LEVELS - 1);
+        return CAPTURE_NO_CGROUP;
+    }
+    return 0;
+}
+
+static int cgroup_resolve(const struct capture *c, const char *path, uint64_t *ret_id, char why[CAPTURE_WHY_BYTES]) {
+    cleanup_fd int fd = -1;
+    int r = cgroup_open(path, &fd, ret_id);
+    if (r > 0) {
+        why_set(why, "%s is not there, or is no cgroup v2 directory", path);
+        return CAPTURE_NO_CGROUP;
+    }
+    return r < 0 ? err_trace(r) : cgroup_judge(c, path, fd, why);
+}
+
+static int netns_resolve(const struct capture *c, const char *path, int *ret_fd, uint64_t *ret_ino, char why[CAPTURE_WHY_BYTES]) {
+    cleanup_fd int fd = -1;
+    uint64_t ino;
+    int r = netns_open(path, &fd, &ino);
+    if (r > 0) {
+        why_set(why, "%s is not there, or is no network namespace", path);
+        return CAPTURE_NO_NETNS;
+    }
+    if (r < 0)
+        return err_trace(r);
+    for (size_t i = 0; i < array_size(c->host_inos); i++)
+        if (ino == c->host_inos[i]) {
+            why_set(why,
+                    "network namespace %s is the host's or the daemon's own: such a workload is a plaintext peer, it cannot be "
+                    "captured",
+                    path);
+            return CAPTURE_SHARED;
+        }
+    *ret_ino = ino;
+    *ret_fd = take_fd(fd);
+    return 0;
+}
+
+static int taken(struct capture *c, const struct capture_pod *p, char why[CAPTURE_WHY_BYTES]) {
+    list_for_each (it, &c->pods) {
+        const struct capture_pod *o = list_entry(it, struct capture_pod, link);
+        const char *what = o->id == p->id                                     ? "number"
+                           : o->cgroup_id && o->cgroup_id == p->cgroup_id     ? "cgroup"
+                           : o->netns_fd >= 0 && o->netns_ino == p->netns_ino ? "network namespace"
+                                                                              : NULL;
+        if (!what)
+            continue;
+        why_set(why, "another workload (number %u) holds its %s", o->id, what);
+        return CAPTURE_BUSY;
+    }
+    return 0;
+}
+
+/* --- the namespace's part --------------------------------------------------------------------------------------- */
+
+struct stage {
+    bool fresh_rules, fresh_link, fresh_namespace;
+};
+
+static int namespace_furnish(const struct capture *c, struct capture_pod *p, unsigned n_workers, int *fds, struct stage *s,
+                             char why[CAPTURE_WHY_BYTES]) {
+    cleanup_visit struct netns_visit v = NETNS_VISIT_NULL;
+    int r = netns_enter(p->netns_fd, &v);
+    if (r < 0) {
+        why_set(why, "cannot enter the workload's network namespace: %s; CAP_SYS_ADMIN is needed", strerror(-r));
+        return err_trace(r);
+    }
+    r = rtnetlink_prepare(why);
+    if (r == 0)
+        r = listener_open_all(c->ports, n_workers, fds, why);
+    if (r == 0)
+        r = netns_cookie(fds[CAPTURE_OUTBOUND4 * n_workers], &p->cookie);
+    if (r == 0) {
+        s->fresh_rules = true;
+        r = rtnetlink_install(fds[CAPTURE_OUTBOUND6 * n_workers] >= 0, why);
+    }
+    return r > 0 ? r : err_trace(r);
+}
+
+static void namespace_strip(int netns_fd) {
+    cleanup_visit struct netns_visit v = NETNS_VISIT_NULL;
+    if (netns_enter(netns_fd, &v) == 0)
+        ignore_result(rtnetlink_remove()); /* they route marked packets only, and nothing marks any more */
+}
+
+/* --- the maps ------------------------------------------------------------------------------------------------------ */
+
+static int map_put(int fd, const void *key, const void *value, char why[CAPTURE_WHY_BYTES]) {
+    if (bpf_map_update_elem(fd, key, value, BPF_ANY) == 0)
+        return 0;
+    if (errno == E2BIG || errno == ENOSPC) {
+        why_set(why, "%d workloads are enrolled on this node, which is the bound", CAPTURE_WORKLOADS_MAX);
+        return CAPTURE_FULL;
+    }
+    return err_origin(-errno);
+}
+
+/* What getsockname answers: the first address of each family. */
+static void own_addresses(const struct capture_pod_spec *spec, struct capture_workload *w) {
+    for (size_t i = 0; i < spec->n_addrs; i++) {
+        struct capture_addr *to = addr_is_v4(&spec->addrs[i]) ? &w->own4 : &w->own6;
+        static const struct capture_addr none;
+        if (!memcmp(to, &none, sizeof(none)))
+            memcpy(to->bytes, spec->addrs[i].bytes, sizeof(to->bytes));
+    }
+}
+
+/* Namespace first: between the two its connects are refused, not passed. */
+static int maps_put(struct capture *c, const struct capture_pod *p, const struct capture_pod_spec *spec, struct stage *s,
+                    char why[CAPTURE_WHY_BYTES]) {
+    struct capture_workload w = {.netns_cookie = p->cookie, .id = p->id, .flags = CAPTURE_WL_CAPTURED};
+    own_addresses(spec, &w);
+    uint32_t before;
+    int r = 0;
+    if (p->cookie) {
+        s->fresh_namespace = bpf_map_lookup_elem(c->maps[KERNEL_NAMESPACES], &p->cookie, &before) < 0;
+        r = map_put(c->maps[KERNEL_NAMESPACES], &p->cookie, &p->id, why);
+    }
+    if (r == 0 && p->cgroup_id)
+        r = map_put(c->maps[KERNEL_WORKLOADS], &p->cgroup_id, &w, why);
+    return r;
+}
+
+/* Gone already is fine for all of them. */
+static void maps_remove(struct capture *c, const struct capture_pod *p) {
+    if (p->cgroup_id)
+        ignore_result(bpf_map_delete_elem(c->maps[KERNEL_WORKLOADS], &p->cgroup_id));
+    if (p->cookie)
+        ignore_result(bpf_map_delete_elem(c->maps[KERNEL_NAMESPACES], &p->cookie));
+}
+
+/* --- enrol, release ------------------------------------------------------------------------------------------------ */
+
+static struct capture_pod *pod_free(struct capture_pod *p) {
+    if (!p)
+        return NULL;
+    list_unlink(&p->link);
+    fd_close(p->netns_fd);
+    free(p);
+    return NULL;
+}
+DEFINE_FREEP(struct capture_pod, pod_free)
+
+static void undo(struct capture *c, const struct capture_pod *p, const struct stage *s) {
+    if (s->fresh_namespace)
+        ignore_result(bpf_map_delete_elem(c->maps[KERNEL_NAMESPACES], &p->cookie)); /* gone is fine */
+    if (s->fresh_link)
+        inbound_detach(c->pods_dir, p->netns_ino);
+    if (s->fresh_rules && s->fresh_link)
+        namespace_strip(p->netns_fd);
+}
+
+static int furnish(struct capture *c, struct capture_pod *p, const struct capture_pod_spec *spec, unsigned n_workers, int *fds,
+                   struct stage *s, char why[CAPTURE_WHY_BYTES]) {
+    int r = 0;
+    if (p->netns_fd >= 0) {
+        r = namespace_furnish(c, p, n_workers, fds, s, why);
+        if (r != 0)
+            return r;
+        struct inbound_spec in = {.dir = c->pods_dir,
+                                  .netns_fd = p->netns_fd,
+                                  .netns_ino = p->netns_ino,
+                                  .addrs = spec->addrs,
+                                  .n_addrs = spec->n_addrs,
+                                  .listeners = &fds[CAPTURE_INBOUND * n_workers],
+                                  .n_listeners = n_workers,
+                                  .port_hbone = c->ports[CAPTURE_HBONE],
+                                  .announced_fd = c->maps[KERNEL_ANNOUNCED],
+                                  .counts_fd = c->maps[KERNEL_COUNTS]};
+        r = inbound_attach(&in, &s->fresh_link, why);
+        if (r < 0)
+            return err_trace(r);
+    }
+    return maps_put(c, p, spec, s, why);
+}
+
+int capture_enrol(struct capture *c, const struct capture_pod_spec *spec, unsigned n_workers, struct capture_pod **ret,
+                  int *ret_fds, char why[CAPTURE_WHY_BYTES]) {
+    why[0] = '\0';
+    size_t n_fds = (size_t)_CAPTURE_LISTENER_MAX * n_workers;
+    if (n_workers == 0 || n_workers > CAPTURE_LISTENERS_MAX || spec->id == 0 || (!spec->netns_path && !spec->cgroup_path)) {
+        why_set(why, "a workload needs a number, a network namespace or a cgroup, and 1 to %d workers", CAPTURE_LISTENERS_MAX);
+        return err_origin(-EINVAL);
+    }
+    cleanup(pod_freep) struct capture_pod *p = calloc(1, sizeof(*p));
+    if (!p)
+        return err_origin(-ENOMEM);
+    *p = (struct capture_pod){.id = spec->id, .netns_fd = -1};
+    int r = spec->netns_path ? netns_resolve(c, spec->netns_path, &p->netns_fd, &p->netns_ino, why) : 0;
+    if (r == 0 && spec->cgroup_path)
+        r = cgroup_resolve(c, spec->cgroup_path, &p->cgroup_id, why);
+    if (r == 0)
+        r = taken(c, p, why);
+    if (r != 0)
+        return r;
+
+    for (size_t i = 0; i < n_fds; i++)
+        ret_fds[i] = -1;
+    struct stage s = {false};
+    r = furnish(c, p, spec, n_workers, ret_fds, &s, why);
+    if (r != 0) {
+        undo(c, p, &s);
+        for (size_t i = 0; i < n_fds; i++)
+            ret_fds[i] = fd_close(ret_fds[i]);
+        if (r < 0 && !why[0])
+            why_set(why, "cannot enrol: %s", strerror(-r));
+        return r;
+    }
+    list_push_back(&c->pods, &p->link);
+    *ret = take_ptr(p);
+    return 0;
+}
+
+struct capture_pod *capture_release(struct capture *c, struct capture_pod *p, bool keep_closed) {
+    if (!p)
+        return NULL;
+    if (!keep_closed) {
+        maps_remove(c, p);
+        if (p->netns_fd >= 0) {
+            inbound_detach(c->pods_dir, p->netns_ino);
+            namespace_strip(p->netns_fd);
+        }
+    }
+    return pod_free(p);
+}
+
+/* --- what an earlier life left -------------------------------------------------------------------------------------- */
+
+static bool workload_stale(const void *key, const void *value, void *context) {
+    struct capture *c = context;
+    const struct capture_workload *w = value;
+    uint64_t cgroup_id;
+    memcpy(&cgroup_id, key, sizeof(cgroup_id));
+    list_for_each (it, &c->pods) {
+        const struct capture_pod *p = list_entry(it, struct capture_pod, link);
+        if (p->cgroup_id == cgroup_id && p->id == w->id)
+            return false;
+    }
+    return true;
+}
+
+static bool namespace_stale(const void *key, const void *value, void *context) {
+    struct capture *c = context;
+    uint64_t cookie;
+    uint32_t id;
+    memcpy(&cookie, key, sizeof(cookie));
+    memcpy(&id, value, sizeof(id));
+    list_for_each (it, &c->pods) {
+        const struct capture_pod *p = list_entry(it, struct capture_pod, link);
+        if (p->cookie == cookie && p->id == id)
+            return false;
+    }
+    return true;
+}
+
+static int pod_pin_sweep(const char *dir unused_arg, const char *name, void *context) {
+    struct capture *c = context;
+    uint64_t ino;
+    if (!str_u64(str_of(name), UINT64_MAX, &ino))
+        return 0;
+    list_for_each (it, &c->pods) {
+        const struct capture_pod *p = list_entry(it, struct capture_pod, link);
+        if (p->netns_fd >= 0 && p->netns_ino == ino)
+            return 0;
+    }
+    inbound_detach(c->pods_dir, ino);
+    cleanup_fd int fd = -1;
+    if (netns_find(ino, &fd) == 0)
+        namespace_strip(fd);
+    return 0;
+}
+
+int capture_sweep(struct capture *c) {
+    int r = kernel_clear(c->maps[KERNEL_WORKLOADS], workload_stale, c);
+    if (r == 0)
+        r = kernel_clear(c->maps[KERNEL_NAMESPACES], namespace_stale, c);
+    if (r == 0)
+        r = pin_each(c->pods_dir, pod_pin_sweep, c);
+    return err_trace(r);
+}
+
+uint64_t capture_pod_cookie(const struct capture_pod *p) { return p->cookie; }
+int capture_pod_netns(const struct capture_pod *p) { return p->netns_fd; }
