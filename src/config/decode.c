@@ -306,10 +306,12 @@ struct str label_value(const struct label *labels, size_t n, struct str key) {
     return STR_NULL;
 }
 
-void decode_keys(struct decode *d, const struct yaml_node *mapping, const char *name, const char *const *known, size_t n_known) {
+bool decode_keys(struct decode *d, const struct yaml_node *mapping, const char *name, const char *const *known, size_t n_known) {
+    bool good = true;
     yaml_for_each(it, mapping) {
         if (is_one_of(it->key, known, n_known))
             continue;
+        good = false;
         const char *near = nearest_word(it->key, known, n_known);
         if (near) {
             decode_key_errorf(d, it, "unknown key \"%.*s\" in %s: did you mean \"%s\"?", QUOTE_ARG(it->key), name, near);
@@ -320,4 +322,5 @@ void decode_keys(struct decode *d, const struct yaml_node *mapping, const char *
         words_format(&list, known, n_known);
         decode_key_errorf(d, it, "unknown key \"%.*s\" in %s: remove it, or write one of %s", QUOTE_ARG(it->key), name, all);
     }
+    return good;
 }

@@ -49,7 +49,7 @@ bool decode_labels(struct decode *d, const struct yaml_node *n, const char *name
 struct str label_value(const struct label *labels, size_t n, struct str key); /* empty: absent */
 
 /* Every key of the mapping must be one of `known`; a near one is proposed. */
-void decode_keys(struct decode *d, const struct yaml_node *mapping, const char *name, const char *const *known, size_t n_known);
+bool decode_keys(struct decode *d, const struct yaml_node *mapping, const char *name, const char *const *known, size_t n_known);
 /* The nearest word within a third of the length (at least 2); NULL: none is near. */
 const char *nearest_word(struct str s, const char *const *words, size_t n_words);
 /* "a, b or c" into a bounded text. */

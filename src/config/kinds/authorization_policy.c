@@ -73,7 +73,7 @@ static bool decode_fields(struct rule_context *c, const struct yaml_node *n, con
     bool good = true;
     for (size_t i = 0; i < n_rows; i++)
         keys[i] = rows[i].key;
-    decode_keys(c->d, n, name, keys, n_rows);
+    bool known = decode_keys(c->d, n, name, keys, n_rows);
     for (size_t i = 0; i < n_rows; i++) {
         const struct yaml_node *field = yaml_get(n, rows[i].key);
         struct text_list *list = (struct text_list *)((char *)to + rows[i].at);
@@ -94,12 +94,12 @@ static bool decode_fields(struct rule_context *c, const struct yaml_node *n, con
     bool is_set = false;
     for (size_t i = 0; i < n_rows; i++)
         is_set |= ((struct text_list *)((char *)to + rows[i].at))->present;
-    if (good && !is_set) {
+    if (good && known && !is_set) {
         decode_errorf(c->d, n, "%s sets no field: write a condition, or remove the element to match everything", name);
         good = false;
     }
     *ret_mask = mask;
-    return good;
+    return good && known;
 }
 
 static bool decode_source(struct rule_context *c, const struct yaml_node *n, struct source_spec *to) {
@@ -128,8 +128,10 @@ static const struct yaml_node *unwrap(struct decode *d, const struct yaml_node *
     text_addf(&t, "an element of %s", list);
     if (!decode_mapping(d, element, name))
         return NULL;
-    decode_keys(d, element, name, &key, 1);
+    bool known = decode_keys(d, element, name, &key, 1);
     const struct yaml_node *inner = yaml_get(element, key);
+    if (!inner && !known)
+        return NULL;
     if (!inner) {
         decode_errorf(d, element, "an element of %s has no %s: write - %s: and conditions below it", list, key, key);
         return NULL;
@@ -174,8 +176,10 @@ static bool decode_rule(struct rule_context *c, const struct yaml_node *n, struc
     decode_keys(d, n, "a rule", keys, array_size(keys));
     const struct yaml_node *from = rule_list(d, n, "from", FROM_MAX, &good), *ops = rule_list(d, n, "to", 0, &good);
     const struct yaml_node *when = yaml_get(n, "when");
-    if (when && !decode_sequence(d, when, "when"))
-        return false;
+    if (when && !decode_sequence(d, when, "when")) {
+        good = false;
+        when = NULL;
+    }
     to->from = decode_array(d, struct source_spec, from ? from->n_children : 0);
     to->to = decode_array(d, struct operation_spec, ops ? ops->n_children : 0);
     to->when = decode_array(d, struct condition_spec, when ? when->n_children : 0);

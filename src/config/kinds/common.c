@@ -131,7 +131,8 @@ static bool check_target_ref(struct decode *d, const struct yaml_node *n) {
     struct str parts[array_size(keys)] = {0};
     if (!decode_mapping(d, n, "targetRef"))
         return false;
-    decode_keys(d, n, "targetRef", keys, array_size(keys));
+    if (!decode_keys(d, n, "targetRef", keys, array_size(keys)))
+        return false;
     for (size_t i = 0; i < array_size(keys); i++) {
         const struct yaml_node *part = yaml_get(n, keys[i]);
         char name[32];
@@ -239,7 +240,7 @@ static bool is_digits_and_dots(struct str s) {
     return true;
 }
 
-static bool decode_address(struct decode *d, const struct yaml_node *spec, const char *name, struct entry_body *b) {
+static bool decode_address(struct decode *d, const struct yaml_node *spec, struct entry_body *b) {
     const struct yaml_node *n = yaml_get(spec, "address");
     if (!n || !decode_str(d, n, "address", &b->address))
         return !n;
@@ -255,7 +256,7 @@ static bool decode_address(struct decode *d, const struct yaml_node *spec, const
     }
     if (!is_unix && is_dns_name(b->address) && !is_digits_and_dots(b->address))
         return true;
-    decode_errorf(d, n, "address of %s is \"%.*s\": write an IP address, a DNS name or unix:///path", name,
+    decode_errorf(d, n, "address is \"%.*s\": write an IP address, a DNS name or unix:///path",
                   (int)min_of(b->address.n, (size_t)64), b->address.at);
     return false;
 }
@@ -269,9 +270,11 @@ static bool decode_named_ports(struct decode *d, const struct yaml_node *n, stru
     b->ports = decode_array(d, struct named_port, n->n_children);
     yaml_for_each(it, n) {
         struct named_port port = {.name = decode_copy(d, it->key)};
+        char called[80];
         if (d->failed)
             return false;
-        if (decode_port(d, it, "a port of ports", &port.port))
+        snprintf(called, sizeof(called), "port \"%.*s\"", (int)min_of(it->key.n, (size_t)64), it->key.at);
+        if (decode_port(d, it, called, &port.port))
             b->ports[b->n_ports++] = port;
         else
             good = false;
@@ -303,7 +306,7 @@ bool decode_entry_body(struct decode *d, const struct yaml_node *spec, const cha
     uint64_t weight = 0;
     struct entry_body b = {0};
     decode_keys(d, spec, name, keys, array_size(keys));
-    bool good = decode_address(d, spec, name, &b);
+    bool good = decode_address(d, spec, &b);
     good &= decode_named_ports(d, yaml_get(spec, "ports"), &b);
     good &= decode_locality(d, yaml_get(spec, "locality"), &b);
     n = yaml_get(spec, "labels");

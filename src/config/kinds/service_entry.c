@@ -177,7 +177,8 @@ const void *decode_service_entry(struct decode *d, const struct object_meta *m, 
     struct service_spec *s = decode_array(d, struct service_spec, 1);
     if (!spec || !s)
         return NULL;
-    decode_keys(d, spec, "spec", keys, array_size(keys));
+    if (!decode_keys(d, spec, "spec", keys, array_size(keys)))
+        return NULL; /* a key that is missing may be the misspelt one */
     *s = (struct service_spec){
         .kind = STR("ServiceEntry"), .ns = m->ns, .name = m->name, .at = m->at, .use_waypoint = meta_waypoint(m)};
     bool good = decode_hosts(d, spec, s);
