@@ -40,7 +40,7 @@ static int compare_age(const void *x, const void *y) {
 }
 
 static void check_spec(struct builder *b, const struct peer_auth_spec *s) {
-    build_check_selector(b, "PeerAuthentication", &s->selector, &s->at);
+    build_check_selector(b, &s->selector, &s->at);
     for (size_t i = 0; i < s->n_ports; i++) {
         if (s->ports[i].port == 0)
             diag_addf(b->diags, DIAG_ERROR, &s->ports[i].at,

@@ -26,12 +26,9 @@ const char *policy_action_name(enum policy_action a) {
     unreachable_because("every action is listed");
 }
 
-void build_check_selector(struct builder *b, const char *kind, const struct selector *s, const struct origin *object) {
+void build_check_selector(struct builder *b, const struct selector *s, const struct origin *object) {
     const struct origin *at = s->at.file.n ? &s->at : object;
 
-    if (s->present && !s->n)
-        diag_addf(b->diags, DIAG_WARNING, at,
-                  "the selector has no labels: this %s covers its whole scope; name labels, or remove the selector", kind);
     if (s->n > SELECTOR_LABELS_MAX)
         diag_addf(b->diags, DIAG_ERROR, at, "the selector has %zu labels, at most %d are allowed", s->n, (int)SELECTOR_LABELS_MAX);
     for (size_t i = 0; i < s->n; i++) {
@@ -62,7 +59,7 @@ static bool has_port_lists(const struct policy_spec *s) {
 }
 
 static void check_spec(struct builder *b, const struct policy_spec *s) {
-    build_check_selector(b, "AuthorizationPolicy", &s->selector, &s->at);
+    build_check_selector(b, &s->selector, &s->at);
     if (s->has_target_refs && s->selector.present)
         diag_addf(b->diags, DIAG_ERROR, &s->at, "a policy has either a selector or targetRefs; remove one of them");
     else if (s->has_target_refs)
