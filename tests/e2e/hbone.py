@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An HBONE peer of our own for hostile tests: certificates by openssl, TLS by Python, HTTP/2 frames by hand."""
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -108,10 +109,11 @@ class Http2:
             self.buffer += piece
         n = int.from_bytes(self.buffer[:3], "big")
         head, payload, self.buffer = self.buffer[:9], self.buffer[9:9 + n], self.buffer[9 + n:]
-        if head[3] == SETTINGS and not head[4] & 1:
-            self.send(frame(SETTINGS, 1, 0))
-        if head[3] == PING and not head[4] & 1:
-            self.send(frame(PING, 1, 0, payload))
+        with contextlib.suppress(ConnectionError, ssl.SSLError):  # the other side may be gone; what it said counts
+            if head[3] == SETTINGS and not head[4] & 1:
+                self.send(frame(SETTINGS, 1, 0))
+            if head[3] == PING and not head[4] & 1:
+                self.send(frame(PING, 1, 0, payload))
         return head[3], head[4], int.from_bytes(head[5:9], "big") & 0x7FFFFFFF, payload
 
     def outcome(self, stream, seconds=10):

@@ -247,6 +247,28 @@ def many(address, port, n, size, *, ready):
     return done, ""
 
 
+def steady(address, port, seconds, *, ready):
+    """One connection that echoes a little every tenth of a second; the number of echoes. Any break is an error."""
+    s, n = connect(address, port), 0
+    end = time.monotonic() + seconds
+    ready()
+    while time.monotonic() < end:
+        message = pattern(1000 + n)
+        s.sendall(message)
+        got = b""
+        while len(got) < len(message):
+            piece = s.recv(65536)
+            if not piece:
+                raise ConnectionError("ended early")
+            got += piece
+        if got != message:
+            raise ValueError("echo differs")
+        n += 1
+        time.sleep(0.1)
+    s.close()
+    return n
+
+
 def half_close_server(port, *, ready):
     """Reads to the end of the client's half, then answers with what it got."""
     server = listen(port)
