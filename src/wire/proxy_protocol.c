@@ -83,7 +83,7 @@ static bool take_tlvs(const uint8_t *at, const uint8_t *end, struct proxy_header
 
 int proxy_protocol_consume(const uint8_t *bytes, size_t n, struct proxy_header *ret, size_t *ret_taken) {
     struct proxy_header h = {0};
-    const uint8_t *at = bytes + HEAD, *end;
+    const uint8_t *at, *end;
     size_t body;
     bool v4;
 
@@ -96,6 +96,7 @@ int proxy_protocol_consume(const uint8_t *bytes, size_t n, struct proxy_header *
         return PROXY_PROTOCOL_BAD;
     if (n < HEAD + body)
         return PROXY_PROTOCOL_SHORT;
+    at = bytes + HEAD;
     end = at + body;
     *ret_taken = HEAD + body;
     if (bytes[12] == VERSION_LOCAL || bytes[13] == UNSPEC) {
