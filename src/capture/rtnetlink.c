@@ -3,7 +3,7 @@
  *
  * Our socket to the application is bound to the client's real address and marked. tcp_fwmark_accept gives the
  * application's answers the same mark; one rule sends marked packets to a table whose one route says that every address
- * is local. No packet filter takes part. Installing twice is fine, so is removing what is not there. The sysctl is left
+ * is local. No packet filter takes part. Installing twice is fine, so is removing what is not there. The sysctls are left
  * set at the end: nobody can tell who set it. */
 #include <fcntl.h>
 #include <linux/fib_rules.h>
@@ -22,46 +22,48 @@
 enum { LOOPBACK_IFINDEX = 1, REQUEST_BYTES = 256, ANSWER_BYTES = 8192 };
 
 struct request {
-    union {
-        struct nlmsghdr head;
-        char bytes[REQUEST_BYTES];
-    };
+    _Alignas(NLMSG_ALIGNTO) char bytes[REQUEST_BYTES];
+    uint32_t n;
 };
 
-static void *request_extend(struct request *q, size_t n) {
-    void *at = q->bytes + NLMSG_ALIGN(q->head.nlmsg_len);
-    check(NLMSG_ALIGN(q->head.nlmsg_len) + NLMSG_ALIGN(n) <= sizeof(q->bytes));
-    q->head.nlmsg_len = NLMSG_ALIGN(q->head.nlmsg_len) + (uint32_t)n;
-    return at;
+static void request_add(struct request *q, const void *part, size_t n) {
+    check(q->n + NLMSG_ALIGN(n) <= sizeof(q->bytes));
+    memcpy(q->bytes + q->n, part, n);
+    q->n += NLMSG_ALIGN((uint32_t)n);
+}
+
+static void request_init(struct request *q, bool add, uint16_t add_type, uint16_t remove_type) {
+    struct nlmsghdr h = {.nlmsg_type = add ? add_type : remove_type,
+                         .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0))};
+    *q = (struct request){.n = 0};
+    request_add(q, &h, sizeof(h));
 }
 
 static void request_attr(struct request *q, unsigned short type, uint32_t value) {
-    struct rtattr *a = request_extend(q, RTA_LENGTH(sizeof(value)));
-    *a = (struct rtattr){.rta_type = type, .rta_len = RTA_LENGTH(sizeof(value))};
-    memcpy(RTA_DATA(a), &value, sizeof(value));
+    struct {
+        struct rtattr head;
+        uint32_t value;
+    } a = {{.rta_type = type, .rta_len = RTA_LENGTH(sizeof(value))}, value};
+    request_add(q, &a, sizeof(a));
 }
 
 static void rule_create(struct request *q, int family, bool add) {
-    *q = (struct request){.head = {.nlmsg_len = NLMSG_HDRLEN,
-                                   .nlmsg_type = add ? RTM_NEWRULE : RTM_DELRULE,
-                                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0)}};
-    struct fib_rule_hdr *h = request_extend(q, sizeof(*h));
-    *h = (struct fib_rule_hdr){.family = (uint8_t)family, .table = CAPTURE_ROUTE_TABLE, .action = FR_ACT_TO_TBL};
+    struct fib_rule_hdr h = {.family = (uint8_t)family, .table = CAPTURE_ROUTE_TABLE, .action = FR_ACT_TO_TBL};
+    request_init(q, add, RTM_NEWRULE, RTM_DELRULE);
+    request_add(q, &h, sizeof(h));
     request_attr(q, FRA_PRIORITY, CAPTURE_RULE_PRIORITY);
     request_attr(q, FRA_FWMARK, CAPTURE_MARK);
     request_attr(q, FRA_TABLE, CAPTURE_ROUTE_TABLE);
 }
 
 static void route_create(struct request *q, int family, bool add) {
-    *q = (struct request){.head = {.nlmsg_len = NLMSG_HDRLEN,
-                                   .nlmsg_type = add ? RTM_NEWROUTE : RTM_DELROUTE,
-                                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0)}};
-    struct rtmsg *m = request_extend(q, sizeof(*m));
-    *m = (struct rtmsg){.rtm_family = (uint8_t)family,
-                        .rtm_table = CAPTURE_ROUTE_TABLE,
-                        .rtm_protocol = RTPROT_STATIC,
-                        .rtm_scope = family == AF_INET ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE,
-                        .rtm_type = RTN_LOCAL};
+    struct rtmsg m = {.rtm_family = (uint8_t)family,
+                      .rtm_table = CAPTURE_ROUTE_TABLE,
+                      .rtm_protocol = RTPROT_STATIC,
+                      .rtm_scope = family == AF_INET ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE,
+                      .rtm_type = RTN_LOCAL};
+    request_init(q, add, RTM_NEWROUTE, RTM_DELROUTE);
+    request_add(q, &m, sizeof(m));
     request_attr(q, RTA_TABLE, CAPTURE_ROUTE_TABLE);
     request_attr(q, RTA_OIF, LOOPBACK_IFINDEX);
 }
@@ -69,7 +71,8 @@ static void route_create(struct request *q, int family, bool add) {
 /* The kernel's answer to one request: 0 or its negative errno. */
 static int ask(int fd, struct request *q) {
     char answer[ANSWER_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
-    if (send(fd, q->bytes, q->head.nlmsg_len, 0) < 0)
+    memcpy(q->bytes + offsetof(struct nlmsghdr, nlmsg_len), &q->n, sizeof(q->n));
+    if (send(fd, q->bytes, q->n, 0) < 0)
         return -errno;
     ssize_t n = recv(fd, answer, sizeof(answer), 0);
     if (n < 0)
@@ -121,9 +124,8 @@ static int lo_up(char why[CAPTURE_WHY_BYTES]) {
     return err_origin(r);
 }
 
-/* /proc/sys/net shows the namespace of the thread that opens it. IPv6 obeys the same sysctl. */
-static int fwmark_accept(char why[CAPTURE_WHY_BYTES]) {
-    static const char path[] = "/proc/sys/net/ipv4/tcp_fwmark_accept";
+/* /proc/sys/net shows the namespace of the thread that opens it. */
+static int sysctl_on(const char *path, const char *name, char why[CAPTURE_WHY_BYTES]) {
     char now = '0';
     cleanup_fd int in = open(path, O_RDONLY | O_CLOEXEC);
     if (in >= 0 && read(in, &now, 1) == 1 && now == '1')
@@ -132,15 +134,18 @@ static int fwmark_accept(char why[CAPTURE_WHY_BYTES]) {
     if (out >= 0 && write(out, "1", 1) == 1)
         return 0;
     int r = -errno;
-    why_set(why, "cannot set net.ipv4.tcp_fwmark_accept=1 in the pod: %s; /proc/sys must be writable (a privileged container)",
-            strerror(-r));
+    why_set(why, "cannot set %s=1 in the pod: %s; /proc/sys must be writable (a privileged container)", name, strerror(-r));
     return err_origin(r);
 }
 
 int rtnetlink_prepare(char why[CAPTURE_WHY_BYTES]) {
     int r = lo_up(why);
     if (r == 0)
-        r = fwmark_accept(why);
+        r = sysctl_on("/proc/sys/net/ipv4/tcp_fwmark_accept", "net.ipv4.tcp_fwmark_accept", why); /* IPv6 obeys it too */
+    if (r == 0)
+        r = sysctl_on("/proc/sys/net/ipv4/fwmark_reflect", "net.ipv4.fwmark_reflect", why);
+    if (r == 0 && access("/proc/sys/net/ipv6", F_OK) == 0)
+        r = sysctl_on("/proc/sys/net/ipv6/fwmark_reflect", "net.ipv6.fwmark_reflect", why);
     return err_trace(r);
 }
 
