@@ -213,6 +213,8 @@ const char *nearest_word(struct str s, const char *const *words, size_t n_words)
     for (size_t i = 0; i < n_words; i++) {
         struct str word = str_of(words[i]);
         size_t distance = str_fold_is(s, word) ? 0 : str_distance(s, word);
+        if (min_of(s.n, word.n) >= 3 && (str_has_prefix(s, word) || str_has_prefix(word, s)))
+            distance = min_of(distance, (size_t)2);          /* "warning" for warn */
         if (distance < best_distance && distance < word.n) { /* a word with nothing in common is not near */
             best = words[i];
             best_distance = distance;
