@@ -52,7 +52,7 @@ static struct pod *pod_new(struct node *n, const struct workload *w) {
     memcpy(p->uid, w->uid.at, w->uid.n);
     snprintf(p->ns, sizeof(p->ns), STR_FMT, STR_ARG(w->ns));
     snprintf(p->name, sizeof(p->name), STR_FMT, STR_ARG(w->name));
-    p->identity = w->identity;
+    p->identity = *w->identity;
     p->n_addrs = w->n_addrs;
     if (w->n_addrs > 0)
         memcpy(p->addrs, w->addrs, sizeof(w->addrs[0]) * w->n_addrs);
@@ -109,6 +109,8 @@ static void pod_enrol(struct node *n, struct pod *p) {
 
 static void pod_leave(struct node *n, struct pod *p) {
     if (!p->capture) {
+        if (n->capture)
+            capture_forget(n->capture, p->id); /* a failed enrolment may have closed it */
         pod_free(p);
         return;
     }
@@ -184,8 +186,8 @@ static void node_compare(struct node *n, const struct world *world) {
         if (!p)
             continue;
         p->wanted = true;
-        if (!identity_is(&p->identity, &w->identity)) {
-            p->identity = w->identity;
+        if (!identity_is(&p->identity, w->identity)) {
+            p->identity = *w->identity;
             if (p->capture)
                 pod_tell_workers(n, p, NULL);
         }

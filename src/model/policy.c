@@ -210,36 +210,38 @@ static void layer_mode(struct policy_table *t, const struct peer_auth *p) {
     t->mode_by = p;
 }
 
+/* Interned too: workloads with labels of their own, but no policy of their own, share one table. */
 static const struct policy_table *make_table(struct builder *b, struct ns_info *ns, const struct label *labels, size_t n_labels) {
     struct picked k = {.b = b};
-    struct policy_table *t = build_alloc(b, sizeof(*t), 1);
     struct ns_info *root = build_ns(b, b->world->settings.root_namespace);
+    struct policy_table t; /* set whole, for it is interned as bytes */
 
-    if (!t || !root)
+    if (!root)
         return NULL;
+    memset(&t, 0, sizeof(t));
     selector_index_find(&b->policy_index, ns->name.at, labels, n_labels, pick, &k);
     selector_index_find(&b->policy_index, NULL, labels, n_labels, pick, &k);
     if (!root->group)
         root->group = make_group(b, root->wide, root->n_wide);
     if (!ns->group)
         ns->group = make_group(b, ns->wide, ns->n_wide);
-    t->groups[0] = root->group;
-    t->groups[1] = ns == root ? make_group(b, NULL, 0) : ns->group;
-    t->groups[2] = make_group(b, k.items, k.n);
+    t.groups[0] = root->group;
+    t.groups[1] = ns == root ? make_group(b, NULL, 0) : ns->group;
+    t.groups[2] = make_group(b, k.items, k.n);
     free(k.items);
     if (b->failed)
         return NULL;
     for (unsigned g = 0; g < POLICY_GROUPS; g++)
-        t->has_allow |= t->groups[g]->n_allow > 0;
+        t.has_allow |= t.groups[g]->n_allow > 0;
 
     const struct peer_auth *own = build_peer_auth_for(b, ns, labels, n_labels);
-    t->mode = MTLS_PERMISSIVE;
-    layer_mode(t, root->peer_auth);
+    t.mode = MTLS_PERMISSIVE;
+    layer_mode(&t, root->peer_auth);
     if (ns != root)
-        layer_mode(t, ns->peer_auth);
-    layer_mode(t, own);
-    t->ports_by = own && own->n_ports ? own : NULL;
-    return t;
+        layer_mode(&t, ns->peer_auth);
+    layer_mode(&t, own);
+    t.ports_by = own && own->n_ports ? own : NULL;
+    return build_blob(b, &t, sizeof(t));
 }
 
 const struct policy_table *build_policy_table(struct builder *b, struct ns_info *ns, const struct label *labels, size_t n_labels) {

@@ -93,9 +93,15 @@ static void copy_texts(struct builder *b, const struct workload_spec *s, struct 
 }
 
 static void set_identity(struct builder *b, const struct workload_spec *s, struct workload *w) {
+    static const struct identity none = {0};
     struct str sa = s->service_account.n ? s->service_account : STR("default");
+    struct identity made;
 
-    if (!identity_make(b->world->settings.trust_domain, s->ns, sa, &w->identity))
+    memset(&made, 0, sizeof(made)); /* interned as bytes */
+    w->identity = &none;
+    if (identity_make(b->world->settings.trust_domain, s->ns, sa, &made))
+        w->identity = build_blob(b, &made, sizeof(made));
+    else
         diag_addf(b->diags, DIAG_ERROR, &s->at,
                   STR_FMT " " STR_FMT "/" STR_FMT ": namespace \"" STR_FMT "\" and service account \"" STR_FMT
                           "\" make no SPIFFE identity; use letters, digits, '.', '_' and '-'",
@@ -211,7 +217,7 @@ static void index_names(struct builder *b, const struct workload *w) {
 
 static int compare_places(const void *x, const void *y) {
     const struct workload *a = *(const struct workload *const *)x, *c = *(const struct workload *const *)y;
-    int r = str_compare(identity_uri(&a->identity), identity_uri(&c->identity));
+    int r = str_compare(identity_uri(a->identity), identity_uri(c->identity));
     return r ? r : str_compare(a->node, c->node);
 }
 
@@ -222,13 +228,13 @@ static void index_identities(struct builder *b) {
     size_t n = 0;
 
     for (size_t i = 0; placed && i < w->n_workloads; i++)
-        if (w->workloads[i].node.n && !w->workloads[i].host_network && !identity_is_none(&w->workloads[i].identity))
+        if (w->workloads[i].node.n && !w->workloads[i].host_network && !identity_is_none(w->workloads[i].identity))
             placed[n++] = &w->workloads[i];
     if (n)
         qsort(placed, n, sizeof(void *), compare_places);
     for (size_t i = 0, next; i < n; i = next) {
-        const struct identity *id = &placed[i]->identity;
-        for (next = i + 1; next < n && identity_is(&placed[next]->identity, id); next++)
+        const struct identity *id = placed[i]->identity;
+        for (next = i + 1; next < n && placed[next]->identity == id; next++)
             ;
         struct identity_slot *slot = build_alloc(b, sizeof(*slot), 1);
         struct str *nodes = build_alloc(b, sizeof(*nodes), next - i);

@@ -60,7 +60,7 @@ static void hop_retire_all(struct hop *h) {
 }
 
 static bool hop_is_to(const struct hop *h, const struct workload *to) {
-    return h->uid_hash == uid_hash(h->worker, to->uid) && identity_is(&h->identity, &to->identity);
+    return h->uid_hash == uid_hash(h->worker, to->uid) && identity_is(&h->identity, to->identity);
 }
 
 /* The address may belong to another workload now: what was known of it is void. */
@@ -69,7 +69,7 @@ static void hop_aim(struct hop *h, const struct workload *to) {
         return;
     hop_retire_all(h);
     h->uid_hash = uid_hash(h->worker, to->uid);
-    h->identity = to->identity;
+    h->identity = *to->identity;
     h->n_failures = 0;
     h->closed_until_ns = 0;
 }

@@ -15,7 +15,7 @@ struct service;
 struct workload {
     struct str kind, ns, name, uid, node, network, cluster;
     struct origin at;
-    struct identity identity;
+    const struct identity *identity; /* never NULL; one for all workloads of a service account */
     const struct addr *addrs;
     size_t n_addrs;
     const struct label *labels;

@@ -17,7 +17,7 @@ static void fields_and_lookups(void **state) {
     assert_int_equal(w->n_addrs, 2);
     assert_int_equal(w->weight, 3);
     assert_true(w->local && w->enrolled && w->hbone && w->ready && !w->terminating && !w->host_network);
-    assert_true(str_is(identity_uri(&w->identity), STR("spiffe://cluster.local/ns/app/sa/web")));
+    assert_true(str_is(identity_uri(w->identity), STR("spiffe://cluster.local/ns/app/sa/web")));
     assert_true(str_is(w->use_waypoint, STR("wp")) && str_is(w->cluster, STR("Kubernetes")));
     assert_true(w->n_labels == 2 && str_is(w->labels[0].key, STR("app")) && w->n_ports == 1 && w->ports[0].port == 80);
     assert_int_equal(w->at.line, 2);
@@ -26,7 +26,7 @@ static void fields_and_lookups(void **state) {
 
     const struct workload *vm = mesh_workload(&m, "app", "vm");
     assert_true(str_is(vm->uid, STR("WorkloadEntry/app/vm")) && !vm->local && vm->use_waypoint.n == 0 && vm->weight == 1);
-    assert_true(str_is(identity_sa(&vm->identity), STR("default")));
+    assert_true(str_is(identity_sa(vm->identity), STR("default")));
 
     struct addr a = mesh_addr("10.1.0.1"), a6 = mesh_addr("2001:db8::1"), none = mesh_addr("10.1.0.7");
     assert_ptr_equal(world_workload_by_addr(m.world, STR(""), &a), w);
