@@ -126,8 +126,8 @@ static __always_inline bool walk(const struct capture_workload **ret, __u64 *ret
     return false;
 }
 
-static __always_inline int keep(struct bpf_sock *sk, const struct capture_workload *w, __u64 cgroup, const __u32 ip[4], __u16 port, bool v4,
-                                bool bound) {
+static __always_inline int keep(struct bpf_sock *sk, const struct capture_workload *w, __u64 cgroup, const __u32 ip[4], __u16 port,
+                                bool v4, bool bound) {
     struct redirected *r = bpf_sk_storage_get(&sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
     if (!r)
         return refuse(CAPTURE_COUNT_REFUSED_STORAGE);
@@ -165,8 +165,10 @@ static __always_inline int judge(struct bpf_sock_addr *ctx, const __u32 ip[4], b
     if (!w && !owner)
         return pass(CAPTURE_COUNT_UNTOUCHED);
     count(CAPTURE_COUNT_CONNECTS);
-    if (!w || !owner || !w->netns_cookie || w->netns_cookie != cookie || w->id != *owner || !(w->flags & CAPTURE_WL_CAPTURED))
+    if (!w || !owner || !w->netns_cookie || w->netns_cookie != cookie || w->id != *owner)
         return refuse(CAPTURE_COUNT_REFUSED_MISMATCH);
+    if (!(w->flags & CAPTURE_WL_CAPTURED))
+        return refuse(CAPTURE_COUNT_REFUSED_NOT_READY);
     if (addr_is_words(v4 ? &w->own4 : &w->own6, ip))
         return pass(CAPTURE_COUNT_LOCAL);
     /* Its packets would leave by that device, to an address that only means something on lo. */
@@ -208,59 +210,6 @@ int capture_connect6(struct bpf_sock_addr *ctx) {
 
 /* --- the application's view -------------------------------------------------------------------------------------- */
 
-static __always_inline struct redirected *redirected_of(struct bpf_sock *sk) {
-    return sk ? bpf_sk_storage_get(&sockets, sk, NULL, 0) : NULL;
-}
-
-SEC("cgroup/getpeername4")
-int capture_getpeername4(struct bpf_sock_addr *ctx) {
-    const struct redirected *r = redirected_of(ctx->sk);
-    if (r) {
-        ctx->user_ip4 = addr_word(&r->origin.addr, 3);
-        ctx->user_port = bpf_htons(r->origin.port);
-    }
-    return 1;
-}
-
-SEC("cgroup/getpeername6")
-int capture_getpeername6(struct bpf_sock_addr *ctx) {
-    const struct redirected *r = redirected_of(ctx->sk);
-    if (r) {
-        ctx->user_ip6[0] = addr_word(&r->origin.addr, 0);
-        ctx->user_ip6[1] = addr_word(&r->origin.addr, 1);
-        ctx->user_ip6[2] = addr_word(&r->origin.addr, 2);
-        ctx->user_ip6[3] = addr_word(&r->origin.addr, 3);
-        ctx->user_port = bpf_htons(r->origin.port);
-    }
-    return 1;
-}
-
-/* Only loopback is replaced: before the connect and after a failed one the socket has no address, and says so. */
-SEC("cgroup/getsockname4")
-int capture_getsockname4(struct bpf_sock_addr *ctx) {
-    const struct redirected *r = redirected_of(ctx->sk);
-    if (r && ctx->user_ip4 == LOOPBACK4 && addr_word(&r->shown, 3))
-        ctx->user_ip4 = addr_word(&r->shown, 3);
-    return 1;
-}
-
-SEC("cgroup/getsockname6")
-int capture_getsockname6(struct bpf_sock_addr *ctx) {
-    __u32 ip[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
-    bool v4 = ip[0] == 0 && ip[1] == 0 && ip[2] == MAPPED;
-    bool unset = !(ip[0] | ip[1] | ip[2] | ip[3]);
-    const struct redirected *r = redirected_of(ctx->sk);
-    if (r && !unset && words_loopback(ip, v4) && addr_word(&r->shown, 3)) {
-        ctx->user_ip6[0] = addr_word(&r->shown, 0);
-        ctx->user_ip6[1] = addr_word(&r->shown, 1);
-        ctx->user_ip6[2] = addr_word(&r->shown, 2);
-        ctx->user_ip6[3] = addr_word(&r->shown, 3);
-    }
-    return 1;
-}
-
-/* --- telling the daemon ------------------------------------------------------------------------------------------ */
-
 /* Both families are read, and volatile, so that clang does not fold them into one load at a computed offset: the
  * verifier forbids arithmetic on a socket's pointer. */
 #define FIELD(sk, name) (*(volatile __u32 *)&(sk)->name)
@@ -276,6 +225,98 @@ static __always_inline void sock_dst(struct bpf_sock *sk, struct capture_addr *t
     __u32 v6[4] = {FIELD(sk, dst_ip6[0]), FIELD(sk, dst_ip6[1]), FIELD(sk, dst_ip6[2]), FIELD(sk, dst_ip6[3])};
     addr_set(to, sk->family == AF_INET6 ? v6 : v4);
 }
+
+static __always_inline struct redirected *redirected_of(struct bpf_sock *sk) {
+    return sk ? bpf_sk_storage_get(&sockets, sk, NULL, 0) : NULL;
+}
+
+struct view {
+    const struct capture_addr *peer, *own; /* NULL: as the kernel has it; own may be all zero */
+    __u16 peer_port;
+};
+
+/* The application holds the MPTCP socket, the storage is on the subflow that connected: found by its tuple, while open. */
+static __always_inline void view_mptcp(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct view *ret) {
+    struct capture_tuple key = {.netns_cookie = bpf_get_netns_cookie(ctx), .local_port = sk->src_port};
+    sock_src(sk, &key.local_addr);
+    const struct capture_origdst *o = bpf_map_lookup_elem(&origdst, &key);
+    if (!o)
+        return;
+    ret->peer = &o->addr;
+    ret->peer_port = o->port;
+    __u64 cgroup = o->cgroup_id;
+    const struct capture_workload *w = bpf_map_lookup_elem(&workloads, &cgroup);
+    if (w)
+        ret->own = addr_word(&o->addr, 2) == MAPPED && !addr_word(&o->addr, 0) && !addr_word(&o->addr, 1) ? &w->own4 : &w->own6;
+}
+
+static __always_inline void view_of(struct bpf_sock_addr *ctx, struct view *ret) {
+    struct bpf_sock *sk = ctx->sk;
+    const struct redirected *r = redirected_of(sk);
+    if (r) {
+        ret->peer = &r->origin.addr;
+        ret->peer_port = r->origin.port;
+        ret->own = &r->shown;
+    } else if (sk && sk->protocol == IPPROTO_MPTCP) {
+        view_mptcp(ctx, sk, ret);
+    }
+}
+
+static __always_inline void answer6(struct bpf_sock_addr *ctx, const struct capture_addr *a) {
+    ctx->user_ip6[0] = addr_word(a, 0);
+    ctx->user_ip6[1] = addr_word(a, 1);
+    ctx->user_ip6[2] = addr_word(a, 2);
+    ctx->user_ip6[3] = addr_word(a, 3);
+}
+
+SEC("cgroup/getpeername4")
+int capture_getpeername4(struct bpf_sock_addr *ctx) {
+    struct view v = {};
+    view_of(ctx, &v);
+    if (v.peer) {
+        ctx->user_ip4 = addr_word(v.peer, 3);
+        ctx->user_port = bpf_htons(v.peer_port);
+    }
+    return 1;
+}
+
+SEC("cgroup/getpeername6")
+int capture_getpeername6(struct bpf_sock_addr *ctx) {
+    struct view v = {};
+    view_of(ctx, &v);
+    if (v.peer) {
+        answer6(ctx, v.peer);
+        ctx->user_port = bpf_htons(v.peer_port);
+    }
+    return 1;
+}
+
+/* Only loopback is replaced: before the connect and after a failed one the socket has no address, and says so. */
+SEC("cgroup/getsockname4")
+int capture_getsockname4(struct bpf_sock_addr *ctx) {
+    if (ctx->user_ip4 != LOOPBACK4)
+        return 1;
+    struct view v = {};
+    view_of(ctx, &v);
+    if (v.own && addr_word(v.own, 3))
+        ctx->user_ip4 = addr_word(v.own, 3);
+    return 1;
+}
+
+SEC("cgroup/getsockname6")
+int capture_getsockname6(struct bpf_sock_addr *ctx) {
+    __u32 ip[4] = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]};
+    bool v4 = ip[0] == 0 && ip[1] == 0 && ip[2] == MAPPED;
+    if (!(ip[0] | ip[1] | ip[2] | ip[3]) || !words_loopback(ip, v4))
+        return 1;
+    struct view v = {};
+    view_of(ctx, &v);
+    if (v.own && addr_word(v.own, 3))
+        answer6(ctx, v.own);
+    return 1;
+}
+
+/* --- telling the daemon ------------------------------------------------------------------------------------------ */
 
 /* The local port is known, the SYN not yet sent: the worker that accepts will find the entry. A full map cannot stop the
  * connect here; the worker finds nothing and refuses. */

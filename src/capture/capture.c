@@ -88,6 +88,7 @@ static struct capture *capture_new(const struct capture_options *o) {
     c->generation = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
     host_namespaces(c);
     list_init(&c->pods);
+    list_init(&c->closed);
     return c;
 }
 
@@ -134,6 +135,7 @@ struct capture *capture_free(struct capture *c) {
     struct list *it;
     while ((it = list_first(&c->pods)))
         ignore_result(capture_release(c, list_entry(it, struct capture_pod, link), true)); /* it returns NULL, as destructors do */
+    enrol_drop_closed(c);
     for (size_t i = 0; i < _KERNEL_MAP_MAX; i++)
         fd_close(c->maps[i]);
     fd_close(c->lock_fd);

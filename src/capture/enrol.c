@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * enrol.c - a workload's entry into the kernel and its way out
  *
- * All or nothing, and what an earlier life of the daemon left closed stays closed: a failed enrolment takes away only
- * what it made itself. The map entries come last, so no connect is redirected before the listeners stand; on the way
- * out they go first. */
+ * The map entries come last, so no connect is redirected before the listeners stand; on the way out they go first. A
+ * workload that was found but cannot be set up is closed: else a program that takes port 15008 before us would stay out
+ * of the mesh and speak plaintext. */
 #include <bpf/bpf.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <ringwall/base/check.h>
@@ -82,11 +83,13 @@ static int taken(struct capture *c, const struct capture_pod *p, char why[CAPTUR
 
 /* --- the namespace's part --------------------------------------------------------------------------------------- */
 
-struct stage {
-    bool fresh_rules, fresh_link, fresh_namespace;
-};
+static int namespace_cookie(int netns_fd, uint64_t *ret) {
+    cleanup_fd int fd = -1;
+    int r = capture_netns_socket(netns_fd, AF_INET, &fd);
+    return r < 0 ? err_trace(r) : netns_cookie(fd, ret);
+}
 
-static int namespace_furnish(const struct capture *c, struct capture_pod *p, unsigned n_workers, int *fds, struct stage *s,
+static int namespace_furnish(const struct capture *c, const struct capture_pod *p, unsigned n_workers, int *fds,
                              char why[CAPTURE_WHY_BYTES]) {
     cleanup_visit struct netns_visit v = NETNS_VISIT_NULL;
     int r = netns_enter(p->netns_fd, &v);
@@ -98,18 +101,37 @@ static int namespace_furnish(const struct capture *c, struct capture_pod *p, uns
     if (r == 0)
         r = listener_open_all(c->ports, n_workers, fds, why);
     if (r == 0)
-        r = netns_cookie(fds[CAPTURE_OUTBOUND4 * n_workers], &p->cookie);
-    if (r == 0) {
-        s->fresh_rules = true;
         r = rtnetlink_install(fds[CAPTURE_OUTBOUND6 * n_workers] >= 0, why);
-    }
-    return r > 0 ? r : err_trace(r);
+    return r;
 }
 
 static void namespace_strip(int netns_fd) {
     cleanup_visit struct netns_visit v = NETNS_VISIT_NULL;
     if (netns_enter(netns_fd, &v) == 0)
         ignore_result(rtnetlink_remove()); /* they route marked packets only, and nothing marks any more */
+}
+
+/* For a namespace that we hold no descriptor of. Gone, and its rules with it, is fine. */
+static void namespace_leave(struct capture *c, uint64_t ino) {
+    inbound_detach(c->pods_dir, ino);
+    cleanup_fd int fd = -1;
+    if (netns_find(ino, &fd) == 0)
+        namespace_strip(fd);
+}
+
+static int namespace_attach(struct capture *c, const struct capture_pod *p, const struct capture_pod_spec *spec,
+                            const int *listeners, unsigned n_listeners, char why[CAPTURE_WHY_BYTES]) {
+    struct inbound_spec in = {.dir = c->pods_dir,
+                              .netns_fd = p->netns_fd,
+                              .netns_ino = p->netns_ino,
+                              .addrs = spec->addrs,
+                              .n_addrs = spec->n_addrs,
+                              .listeners = listeners,
+                              .n_listeners = n_listeners,
+                              .port_hbone = n_listeners > 0 ? c->ports[CAPTURE_HBONE] : 0,
+                              .announced_fd = c->maps[KERNEL_ANNOUNCED],
+                              .counts_fd = c->maps[KERNEL_COUNTS]};
+    return inbound_attach(&in, why);
 }
 
 /* --- the maps ------------------------------------------------------------------------------------------------------ */
@@ -135,16 +157,11 @@ static void own_addresses(const struct capture_pod_spec *spec, struct capture_wo
 }
 
 /* Namespace first: between the two its connects are refused, not passed. */
-static int maps_put(struct capture *c, const struct capture_pod *p, const struct capture_pod_spec *spec, struct stage *s,
+static int maps_put(struct capture *c, const struct capture_pod *p, const struct capture_pod_spec *spec, uint32_t flags,
                     char why[CAPTURE_WHY_BYTES]) {
-    struct capture_workload w = {.netns_cookie = p->cookie, .id = p->id, .flags = CAPTURE_WL_CAPTURED};
+    struct capture_workload w = {.netns_cookie = p->cookie, .id = p->id, .flags = flags};
     own_addresses(spec, &w);
-    uint32_t before;
-    int r = 0;
-    if (p->cookie) {
-        s->fresh_namespace = bpf_map_lookup_elem(c->maps[KERNEL_NAMESPACES], &p->cookie, &before) < 0;
-        r = map_put(c->maps[KERNEL_NAMESPACES], &p->cookie, &p->id, why);
-    }
+    int r = p->cookie ? map_put(c->maps[KERNEL_NAMESPACES], &p->cookie, &p->id, why) : 0;
     if (r == 0 && p->cgroup_id)
         r = map_put(c->maps[KERNEL_WORKLOADS], &p->cgroup_id, &w, why);
     return r;
@@ -170,37 +187,42 @@ static struct capture_pod *pod_free(struct capture_pod *p) {
 }
 DEFINE_FREEP(struct capture_pod, pod_free)
 
-static void undo(struct capture *c, const struct capture_pod *p, const struct stage *s) {
-    if (s->fresh_namespace)
-        ignore_result(bpf_map_delete_elem(c->maps[KERNEL_NAMESPACES], &p->cookie)); /* gone is fine */
-    if (s->fresh_link)
-        inbound_detach(c->pods_dir, p->netns_ino);
-    if (s->fresh_rules && s->fresh_link)
-        namespace_strip(p->netns_fd);
-}
-
 static int furnish(struct capture *c, struct capture_pod *p, const struct capture_pod_spec *spec, unsigned n_workers, int *fds,
-                   struct stage *s, char why[CAPTURE_WHY_BYTES]) {
+                   char why[CAPTURE_WHY_BYTES]) {
     int r = 0;
     if (p->netns_fd >= 0) {
-        r = namespace_furnish(c, p, n_workers, fds, s, why);
-        if (r != 0)
-            return r;
-        struct inbound_spec in = {.dir = c->pods_dir,
-                                  .netns_fd = p->netns_fd,
-                                  .netns_ino = p->netns_ino,
-                                  .addrs = spec->addrs,
-                                  .n_addrs = spec->n_addrs,
-                                  .listeners = &fds[CAPTURE_INBOUND * n_workers],
-                                  .n_listeners = n_workers,
-                                  .port_hbone = c->ports[CAPTURE_HBONE],
-                                  .announced_fd = c->maps[KERNEL_ANNOUNCED],
-                                  .counts_fd = c->maps[KERNEL_COUNTS]};
-        r = inbound_attach(&in, &s->fresh_link, why);
-        if (r < 0)
-            return err_trace(r);
+        r = namespace_cookie(p->netns_fd, &p->cookie);
+        if (r == 0)
+            r = namespace_furnish(c, p, n_workers, fds, why);
+        if (r == 0)
+            r = namespace_attach(c, p, spec, &fds[CAPTURE_INBOUND * n_workers], n_workers, why);
     }
-    return maps_put(c, p, spec, s, why);
+    return r == 0 ? maps_put(c, p, spec, CAPTURE_WL_CAPTURED, why) : r;
+}
+
+/* Notes that stand for the same workload, or for places that another one holds now. */
+static bool closed_drop(struct capture *c, const struct capture_pod *p) {
+    bool same = false;
+    list_for_each_safe (it, &c->closed) {
+        struct capture_pod *o = list_entry(it, struct capture_pod, link);
+        if (o->id != p->id && (!o->cgroup_id || o->cgroup_id != p->cgroup_id) && (!o->netns_ino || o->netns_ino != p->netns_ino))
+            continue;
+        same = same || (o->id == p->id && o->cgroup_id == p->cgroup_id && o->netns_ino == p->netns_ino && o->cookie == p->cookie);
+        pod_free(o);
+    }
+    return same;
+}
+
+/* As much of it as can be done: each part refuses for itself. Its `why` is lost to that of the failure before. */
+static void close_workload(struct capture *c, struct capture_pod *p, const struct capture_pod_spec *spec) {
+    char why[CAPTURE_WHY_BYTES];
+    if (!closed_drop(c, p)) { /* else a retry found what the last one left */
+        if (p->netns_fd >= 0)
+            ignore_result(namespace_attach(c, p, spec, NULL, 0, why));
+        ignore_result(maps_put(c, p, spec, 0, why));
+    }
+    p->netns_fd = fd_close(p->netns_fd); /* a note must not keep a namespace alive */
+    list_push_back(&c->closed, &p->link);
 }
 
 int capture_enrol(struct capture *c, const struct capture_pod_spec *spec, unsigned n_workers, struct capture_pod **ret,
@@ -225,16 +247,16 @@ int capture_enrol(struct capture *c, const struct capture_pod_spec *spec, unsign
 
     for (size_t i = 0; i < n_fds; i++)
         ret_fds[i] = -1;
-    struct stage s = {false};
-    r = furnish(c, p, spec, n_workers, ret_fds, &s, why);
+    r = furnish(c, p, spec, n_workers, ret_fds, why);
     if (r != 0) {
-        undo(c, p, &s);
         for (size_t i = 0; i < n_fds; i++)
             ret_fds[i] = fd_close(ret_fds[i]);
         if (r < 0 && !why[0])
             why_set(why, "cannot enrol: %s", strerror(-r));
+        close_workload(c, take_ptr(p), spec);
         return r;
     }
+    closed_drop(c, p);
     list_push_back(&c->pods, &p->link);
     *ret = take_ptr(p);
     return 0;
@@ -253,49 +275,59 @@ struct capture_pod *capture_release(struct capture *c, struct capture_pod *p, bo
     return pod_free(p);
 }
 
+void capture_forget(struct capture *c, uint32_t id) {
+    list_for_each_safe (it, &c->closed) {
+        struct capture_pod *p = list_entry(it, struct capture_pod, link);
+        if (p->id != id)
+            continue;
+        maps_remove(c, p);
+        if (p->netns_ino)
+            namespace_leave(c, p->netns_ino);
+        pod_free(p);
+    }
+}
+
+void enrol_drop_closed(struct capture *c) {
+    for (struct list *it; (it = list_first(&c->closed));)
+        pod_free(list_entry(it, struct capture_pod, link));
+}
+
 /* --- what an earlier life left -------------------------------------------------------------------------------------- */
 
+typedef bool known_by(const struct capture_pod *p, uint64_t place, uint32_t id);
+
+static bool by_cgroup(const struct capture_pod *p, uint64_t place, uint32_t id) { return p->cgroup_id == place && p->id == id; }
+static bool by_cookie(const struct capture_pod *p, uint64_t place, uint32_t id) { return p->cookie == place && p->id == id; }
+static bool by_netns(const struct capture_pod *p, uint64_t place, uint32_t id unused_arg) { return p->netns_ino == place; }
+
+static bool known(struct capture *c, known_by *f, uint64_t place, uint32_t id) {
+    struct list *const lists[] = {&c->pods, &c->closed};
+    for (size_t i = 0; i < array_size(lists); i++)
+        list_for_each (it, lists[i])
+            if (f(list_entry(it, struct capture_pod, link), place, id))
+                return true;
+    return false;
+}
+
 static bool workload_stale(const void *key, const void *value, void *context) {
-    struct capture *c = context;
     const struct capture_workload *w = value;
     uint64_t cgroup_id;
     memcpy(&cgroup_id, key, sizeof(cgroup_id));
-    list_for_each (it, &c->pods) {
-        const struct capture_pod *p = list_entry(it, struct capture_pod, link);
-        if (p->cgroup_id == cgroup_id && p->id == w->id)
-            return false;
-    }
-    return true;
+    return !known(context, by_cgroup, cgroup_id, w->id);
 }
 
 static bool namespace_stale(const void *key, const void *value, void *context) {
-    struct capture *c = context;
     uint64_t cookie;
     uint32_t id;
     memcpy(&cookie, key, sizeof(cookie));
     memcpy(&id, value, sizeof(id));
-    list_for_each (it, &c->pods) {
-        const struct capture_pod *p = list_entry(it, struct capture_pod, link);
-        if (p->cookie == cookie && p->id == id)
-            return false;
-    }
-    return true;
+    return !known(context, by_cookie, cookie, id);
 }
 
 static int pod_pin_sweep(const char *dir unused_arg, const char *name, void *context) {
-    struct capture *c = context;
     uint64_t ino;
-    if (!str_u64(str_of(name), UINT64_MAX, &ino))
-        return 0;
-    list_for_each (it, &c->pods) {
-        const struct capture_pod *p = list_entry(it, struct capture_pod, link);
-        if (p->netns_fd >= 0 && p->netns_ino == ino)
-            return 0;
-    }
-    inbound_detach(c->pods_dir, ino);
-    cleanup_fd int fd = -1;
-    if (netns_find(ino, &fd) == 0)
-        namespace_strip(fd);
+    if (str_u64(str_of(name), UINT64_MAX, &ino) && !known(context, by_netns, ino, 0))
+        namespace_leave(context, ino);
     return 0;
 }
 

@@ -22,7 +22,7 @@ static int configure(struct inbound_bpf *s, const struct inbound_spec *spec) {
         memcpy(s->rodata->own[n++], spec->addrs[i].bytes, sizeof(spec->addrs[i].bytes));
     s->rodata->n_listeners = spec->n_listeners;
     s->rodata->port_hbone = spec->port_hbone;
-    int r = bpf_map__set_max_entries(s->maps.listeners, spec->n_listeners);
+    int r = bpf_map__set_max_entries(s->maps.listeners, max_of(spec->n_listeners, 1U));
     if (r == 0)
         r = bpf_map__reuse_fd(s->maps.announced, spec->announced_fd);
     if (r == 0)
@@ -45,25 +45,20 @@ static bool link_lives(int fd, uint64_t netns_ino) {
     return bpf_obj_get_info_by_fd(fd, &i, &n) == 0 && i.type == BPF_LINK_TYPE_NETNS && i.netns.netns_ino == netns_ino;
 }
 
-static int attach(const char *path, int program_fd, const struct inbound_spec *spec, bool *ret_fresh) {
+static int attach(const char *path, int program_fd, const struct inbound_spec *spec) {
     cleanup_fd int old = bpf_obj_get(path);
-    if (old >= 0 && link_lives(old, spec->netns_ino)) {
-        if (bpf_link_update(old, program_fd, NULL) < 0)
-            return -errno;
-        *ret_fresh = false;
-        return 0;
-    }
+    if (old >= 0 && link_lives(old, spec->netns_ino))
+        return bpf_link_update(old, program_fd, NULL) < 0 ? -errno : 0;
     if (old >= 0 && unlink(path) < 0)
         return -errno;
     cleanup_fd int fd = bpf_link_create(program_fd, spec->netns_fd, BPF_SK_LOOKUP, NULL);
     if (fd < 0 || bpf_obj_pin(fd, path) < 0)
         return -errno;
-    *ret_fresh = true;
     return 0;
 }
 
-int inbound_attach(const struct inbound_spec *spec, bool *ret_fresh, char why[CAPTURE_WHY_BYTES]) {
-    check(spec->n_listeners > 0 && spec->n_listeners <= CAPTURE_LISTENERS_MAX);
+int inbound_attach(const struct inbound_spec *spec, char why[CAPTURE_WHY_BYTES]) {
+    check(spec->n_listeners <= CAPTURE_LISTENERS_MAX);
     char path[CAPTURE_PATH_BYTES];
     int r = pin_path(path, "%s/%llu", spec->dir, (unsigned long long)spec->netns_ino);
     if (r < 0)
@@ -76,7 +71,7 @@ int inbound_attach(const struct inbound_spec *spec, bool *ret_fresh, char why[CA
     if (r == 0)
         r = give_listeners(s, spec);
     if (r == 0)
-        r = attach(path, bpf_program__fd(s->progs.capture_inbound), spec, ret_fresh);
+        r = attach(path, bpf_program__fd(s->progs.capture_inbound), spec);
     if (r < 0)
         why_set(why, "cannot attach the sk_lookup program to the workload's network namespace: %s%s%s", strerror(-r),
                 kernel_said()[0] ? ": " : "", kernel_said());

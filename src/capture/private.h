@@ -116,12 +116,11 @@ struct inbound_spec {
     const struct addr *addrs;
     size_t n_addrs;
     const int *listeners;
-    unsigned n_listeners;
+    unsigned n_listeners; /* 0: everything is dropped */
     uint16_t port_hbone;
     int announced_fd, counts_fd;
 };
-int inbound_attach(const struct inbound_spec *s, bool *ret_fresh,
-                   char why[CAPTURE_WHY_BYTES]) must_check; /* fresh: no link was pinned before */
+int inbound_attach(const struct inbound_spec *s, char why[CAPTURE_WHY_BYTES]) must_check; /* or replaces what is pinned */
 void inbound_detach(const char *pods_dir, uint64_t netns_ino);
 
 /* --- enrol.c, capture.c --------------------------------------------------------------------------------------------- */
@@ -135,7 +134,8 @@ struct capture {
     uint16_t ports[_CAPTURE_LISTENER_MAX];
     uint64_t host_inos[2]; /* network namespaces that are never enrolled: ours and process 1's */
     uint64_t generation;
-    struct list pods; /* of struct capture_pod */
+    struct list pods;   /* of struct capture_pod */
+    struct list closed; /* those that could not be set up */
 };
 struct capture_pod {
     struct list link;
@@ -144,3 +144,4 @@ struct capture_pod {
     int netns_fd;       /* -1: none */
     uint64_t netns_ino, cookie;
 };
+void enrol_drop_closed(struct capture *c); /* our notes of them; in the kernel they stay closed */

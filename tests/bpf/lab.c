@@ -248,7 +248,7 @@ static int finish_nonblocking(int fd) {
 static int dial(const struct act *a, int *ret_fd) {
     struct timeval wait = {.tv_sec = LAB_WAIT_MS / 1000};
     struct sockaddr_storage to, from;
-    int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC | (a->nonblocking ? SOCK_NONBLOCK : 0), 0), on = 1;
+    int fd = socket(a->family, SOCK_STREAM | SOCK_CLOEXEC | (a->nonblocking ? SOCK_NONBLOCK : 0), a->protocol), on = 1;
     *ret_fd = fd;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));

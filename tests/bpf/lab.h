@@ -47,6 +47,7 @@ struct act {
     const char *address; /* text, of the family */
     uint16_t port;
     bool nonblocking, fastopen;
+    int protocol;        /* 0: TCP */
     const char *device;  /* SO_BINDTODEVICE */
     const char *bind_to; /* local address before connect */
     uint16_t bind_port;

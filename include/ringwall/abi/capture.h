@@ -53,7 +53,7 @@ struct capture_workload {
     abi_u32 flags;        /* CAPTURE_WL_* */
     struct capture_addr own4, own6; /* what getsockname shows; all zero: none of that family */
 };
-enum { CAPTURE_WL_CAPTURED = 1 };
+enum { CAPTURE_WL_CAPTURED = 1 }; /* without it: closed, every connect is refused */
 
 /* netns cookie -> the daemon's number of the workload that lives there (abi_u32): a connect from this namespace by a
  * process outside the workload's cgroup is refused. */
@@ -91,7 +91,7 @@ struct capture_announced {
     X(EXEMPT, exempt, "connects of the daemon's own cgroup") \
     X(UNTOUCHED, untouched, "connects of processes that are not enrolled") \
     X(LOCAL, local, "connects to loopback or the workload's own address, left alone") \
-    X(REFUSED_NOT_READY, refused_not_ready, "connects refused: no valid world yet") \
+    X(REFUSED_NOT_READY, refused_not_ready, "connects refused: no valid world yet, or the workload could not be set up") \
     X(REFUSED_MISMATCH, refused_mismatch, "connects refused: cgroup and network namespace name different workloads") \
     X(REFUSED_STORAGE, refused_storage, "connects refused: no room to keep the original destination") \
     X(REFUSED_DEVICE, refused_device, "connects refused: socket bound to a device") \

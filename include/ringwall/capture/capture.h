@@ -27,7 +27,8 @@ int capture_open(const struct capture_options *o, struct capture **ret, char why
 struct capture *capture_free(struct capture *c); /* closes descriptors; pins and links stay */
 DEFINE_FREEP(struct capture, capture_free)
 int capture_ready(struct capture *c) must_check; /* the workloads of a valid world are enrolled: connects may flow */
-int capture_detach_all(const char *bpffs, const char *node, char why[CAPTURE_WHY_BYTES]) must_check; /* with or without a daemon; pod rules and routes too */
+/* Removes everything, pod rules and routes too, with or without a daemon. */
+int capture_detach_all(const char *bpffs, const char *node, char why[CAPTURE_WHY_BYTES]) must_check;
 
 struct capture_pod_spec {
     uint32_t id;            /* > 0, the caller's number, unique among the enrolled */
@@ -50,14 +51,19 @@ enum capture_enrol_verdict {
     CAPTURE_FULL = 5,       /* a map is at its bound */
 };
 /* Creates n_workers listeners of each kind in the pod's netns, the fwmark rule and routes, the sk_lookup program, and
- * at last the map entries. All or nothing. Verdicts above, with `why`; negative errno else. */
+ * at last the map entries. Verdicts above, with `why`; negative errno else. A workload whose netns and cgroup were found
+ * and free but which could not be set up (a port is taken in its netns, a program refused) is closed, not passed: its
+ * connects are refused and what comes in is dropped, until it is enrolled or forgotten. After the other verdicts
+ * nothing was done. */
 int capture_enrol(struct capture *c, const struct capture_pod_spec *spec, unsigned n_workers, struct capture_pod **ret,
                   int *ret_fds /* [_CAPTURE_LISTENER_MAX * n_workers], [kind * n_workers + worker]; -1: family not there */,
                   char why[CAPTURE_WHY_BYTES]) must_check;
 /* Takes the workload out of the kernel: listeners' map entries, sk_lookup, cgroup entry. With keep_closed the entries
  * stay so that the workload's connects are refused (daemon shutting down); without, the workload is left untouched. */
 struct capture_pod *capture_release(struct capture *c, struct capture_pod *p, bool keep_closed);
-/* Enrolled entries in the kernel (from an earlier life of the daemon) whose id is not in this process's pods: remove
+/* A workload that is not wanted any more though it never was enrolled: opens what a failed capture_enrol closed. */
+void capture_forget(struct capture *c, uint32_t id);
+/* Enrolled entries in the kernel (from an earlier life of the daemon) which this process neither enrolled nor closed: remove
  * them. Called once after the first world's workloads are enrolled. */
 int capture_sweep(struct capture *c) must_check;
 
