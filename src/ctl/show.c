@@ -118,7 +118,7 @@ int workloads_command(const struct command_line *l) {
     static const struct column columns[] = {
         {"NAMESPACE", "namespace"}, {"NAME", "name"},         {"ADDRESS", "workloadIps"},
         {"NODE", "node"},           {"PROTOCOL", "protocol"}, {"MTLS", "mtlsMode"},
-        {"STATUS", "status"},       {"IDENTITY", "identity"}, {"WAYPOINT", "waypoint"},
+        {"STATUS", "status"},       {"IDENTITY", "identity"}, {"WAYPOINT", "waypoint.destination"},
     };
     return show(l, "/workloads", columns, array_size(columns));
 }
@@ -127,8 +127,8 @@ int services_command(const struct command_line *l) {
     static const struct column columns[] = {
         {"NAMESPACE", "namespace"},    {"NAME", "name"},
         {"HOSTNAME", "hostname"},      {"VIP", "vips"},
-        {"PORTS", "portTexts"},        {"READY", "readyEndpoints"},
-        {"ENDPOINTS", "allEndpoints"}, {"WAYPOINT", "waypoint"},
+        {"PORTS", "portList"},         {"READY", "readyEndpoints"},
+        {"ENDPOINTS", "allEndpoints"}, {"WAYPOINT", "waypoint.destination"},
     };
     return show(l, "/services", columns, array_size(columns));
 }
