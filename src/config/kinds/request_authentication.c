@@ -86,9 +86,14 @@ static bool check_rule(struct decode *d, const struct yaml_node *n) {
         decode_errorf(d, n, "an element of jwtRules has neither issuer nor jwksUri: write the issuer");
         good = false;
     }
-    good &= check_strings(d, n, "audiences") & check_strings(d, n, "fromParams") & check_strings(d, n, "fromCookies");
-    good &= check_headers(d, n, "fromHeaders", "name") & check_headers(d, n, "outputClaimToHeaders", "header");
-    good &= check_uri(d, yaml_get(n, "jwksUri")) & check_timeout(d, yaml_get(n, "timeout")) & check_jwks(d, yaml_get(n, "jwks"));
+    good &= check_strings(d, n, "audiences");
+    good &= check_strings(d, n, "fromParams");
+    good &= check_strings(d, n, "fromCookies");
+    good &= check_headers(d, n, "fromHeaders", "name");
+    good &= check_headers(d, n, "outputClaimToHeaders", "header");
+    good &= check_uri(d, yaml_get(n, "jwksUri"));
+    good &= check_timeout(d, yaml_get(n, "timeout"));
+    good &= check_jwks(d, yaml_get(n, "jwks"));
     return good;
 }
 
