@@ -60,7 +60,7 @@ static inline const struct workload_spec *made_workload(struct made_mesh *m, siz
     struct workload_spec *w = made(m, sizeof(*w), 1);
     *w = (struct workload_spec){.kind = STR("Pod"),
                                 .ns = STR("app"),
-                                .name = made_text(m, "some-deployment-5d8f7c9b7-", i),
+                                .name = made_text(m, "some-deployment-5d8f7c9b7-", 100000 + i),
                                 .uid = made_text(m, "0b7c1e2a-95a1-4c69-8f4e-", i),
                                 .at = {.file = STR("made.yaml"), .line = (uint32_t)i, .column = 1},
                                 .service_account = made_text(m, "account-", i / 10),

@@ -47,10 +47,11 @@ static bool refused_in_custom(const struct named_list *l) {
 }
 
 /* Adds the list's condition to `to`, at most one. Returns whether the list says anything. */
-static bool add_list(struct compiling *c, const struct named_list *l, struct condition *conditions, struct match *to) {
+static bool add_list(struct compiling *c, const struct named_list *l, const struct origin *owner, struct condition *conditions,
+                     struct match *to) {
     if (!l->list->n) {
         if (l->list->present)
-            diag_addf(c->b->diags, DIAG_WARNING, &to->at,
+            diag_addf(c->b->diags, DIAG_WARNING, owner,
                       "%s is an empty list, which means no condition at all; remove it or fill it", l->name);
         return false;
     }
@@ -78,9 +79,8 @@ static unsigned fill_match(struct compiling *c, const struct named_list *lists, 
     struct condition found[16] = {0}, *conditions;
     unsigned n_said = 0;
 
-    to->at = build_origin(c->b, at);
     for (unsigned i = 0; i < n_lists; i++)
-        n_said += add_list(c, &lists[i], found, to);
+        n_said += add_list(c, &lists[i], at, found, to);
     conditions = build_alloc(c->b, sizeof(*conditions), to->n);
     if (conditions)
         memcpy(conditions, found, to->n * sizeof(*conditions));

@@ -40,7 +40,6 @@ struct condition {
 struct match {
     const struct condition *conditions;
     uint32_t n;
-    struct origin at; /* of the source, operation or condition in the file */
 };
 enum clause_kind { CLAUSE_TO, CLAUSE_FROM, CLAUSE_WHEN };
 struct clause {
@@ -57,16 +56,16 @@ struct rule {
 };
 
 struct policy {
-    struct str ns, name;
-    struct origin at;
+    const struct rule *rules; /* first what a verdict reads, then what people do */
+    uint32_t n_rules, index;
     enum policy_action action;
     bool denies;   /* the unknown counts as matched: DENY, CUSTOM and AUDIT */
     bool enforced; /* not dry-run, not AUDIT, not for L7 */
     bool dry_run, for_l7, has_ports, is_mesh, has_selector;
+    struct str ns, name;
+    struct origin at;
     const struct label *labels; /* the selector's */
     size_t n_labels;
-    const struct rule *rules;
-    uint32_t n_rules, index;
     size_t n_bound;
 };
 

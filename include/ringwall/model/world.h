@@ -13,11 +13,12 @@ struct policy_table; /* what applies to one workload, compiled; see authz.h */
 struct service;
 
 struct workload {
-    struct str kind, ns, name, uid, node, network, cluster;
-    struct origin at;
     const struct identity *identity; /* never NULL; one for all workloads of a service account */
+    const struct policy_table *policies;
     const struct addr *addrs;
     size_t n_addrs;
+    struct str kind, ns, name, uid, node, network, cluster;
+    struct origin at;
     const struct label *labels;
     size_t n_labels;
     bool enrolled;     /* in the mesh: captured on its own node, and speaks HBONE to others */
@@ -31,9 +32,7 @@ struct workload {
     uint32_t weight;
     struct str region, zone, subzone, netns_path, cgroup_path, workload_name, workload_type, canonical_name, canonical_revision;
     uint32_t index; /* in this world */
-    /* Effective PeerAuthentication without ports, and the object that set it (NULL names: the default, PERMISSIVE). */
-    enum mtls_mode mode;
-    const struct policy_table *policies;
+    enum mtls_mode mode; /* effective PeerAuthentication without ports; authz_mtls tells the object */
 };
 
 /* Semantic errors and warnings go to `diags`; with any error the world is not built: returns 1. 0: built; -ENOMEM. */
