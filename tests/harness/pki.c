@@ -8,8 +8,8 @@
 #include <ringwall/base/check.h>
 #include <ringwall/base/rng.h>
 
+#include "cert_view.h"
 #include "credential_private.h"
-#include "der.h"
 #include "key_private.h"
 #include "pki.h"
 
@@ -126,19 +126,18 @@ static void put_san(struct der_out *o, const struct identity *identity, enum pki
     put_extension(o, oid, sizeof(oid), true, mark);
 }
 
-static void put_extensions(struct der_out *o, const struct identity *identity, const struct public_key *issuer,
-                           enum pki_flaw flaw) {
+static void put_extensions(struct der_out *o, const struct identity *identity, const struct cert_view *issuer, enum pki_flaw flaw) {
     static const uint8_t server[] = {0x2b, 6, 1, 5, 5, 7, 3, 1}, client[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
     static const uint8_t basic[] = {0x55, 0x1d, 19}, usage[] = {0x55, 0x1d, 15}, extended[] = {0x55, 0x1d, 37};
     static const uint8_t unknown[] = {0x2a, 3, 4, 5, 6}, authority[] = {0x55, 0x1d, 35};
-    uint8_t id[KEY_ID_BYTES];
     size_t mark;
     put_san(o, identity, flaw);
     mark = o->n;
-    public_key_id(issuer, id);
-    der_put_tagged(o, DER_CONTEXT(0), id, sizeof(id));
-    der_wrap(o, DER_SEQUENCE, mark);
-    put_extension(o, authority, sizeof(authority), false, mark);
+    if (issuer->x.ski.n) {
+        der_put_tagged(o, DER_CONTEXT(0), issuer->x.ski.at, issuer->x.ski.n);
+        der_wrap(o, DER_SEQUENCE, mark);
+        put_extension(o, authority, sizeof(authority), false, mark);
+    }
     mark = o->n;
     if (flaw == PKI_CA_AS_LEAF)
         der_put_bool(o, true);
@@ -165,30 +164,20 @@ static void put_extensions(struct der_out *o, const struct identity *identity, c
     der_wrap(o, DER_CONTEXT_CONSTRUCTED(3), 0);
 }
 
-/* The subject of a certificate, tag and length included. */
-static struct der subject_of(const struct tls_der *cert) {
-    struct der in = {cert->at, cert->n}, whole, tbs, skipped;
-    struct der_item item;
-    check(der_take(&in, DER_SEQUENCE, &whole) && der_take(&whole, DER_SEQUENCE, &tbs));
-    check(der_take(&tbs, DER_CONTEXT_CONSTRUCTED(0), &skipped) && der_take(&tbs, DER_INTEGER, &skipped));
-    check(der_take(&tbs, DER_SEQUENCE, &skipped) && der_take(&tbs, DER_SEQUENCE, &skipped) &&
-          der_take(&tbs, DER_SEQUENCE, &skipped));
-    check(der_take_whole(&tbs, DER_SEQUENCE, &item));
-    return item.whole;
-}
-
 static struct tls_der write_leaf(const struct pki *p, const struct tls_key *signing, const struct tls_der *issuer,
                                  const struct tls_key *key, const struct identity *identity, enum pki_flaw flaw) {
     uint8_t tbs[4096], whole[5120], serial[16], signature[SIGNATURE_BYTES_MAX];
     struct der_out o = DER_OUT(tbs), w = DER_OUT(whole);
     int64_t from = p->now_s - TLS_BACKDATE_S, to = p->now_s + PKI_TTL;
+    struct cert_view authority;
     size_t mark, n;
+    check(cert_view_read(issuer->at, issuer->n, &authority));
     if (flaw == PKI_EXPIRED) {
         from -= 2 * PKI_TTL;
         to = p->now_s - 1;
     } else if (flaw == PKI_NOT_YET_VALID)
         from = p->now_s + 60;
-    put_extensions(&o, identity, &signing->public, flaw);
+    put_extensions(&o, identity, &authority, flaw);
     mark = o.n;
     der_put_der(&o, key_spki(key));
     der_wrap(&o, DER_SEQUENCE, mark);
@@ -197,7 +186,7 @@ static struct tls_der write_leaf(const struct pki *p, const struct tls_key *sign
     der_put_time(&o, to);
     der_put_time(&o, from);
     der_wrap(&o, DER_SEQUENCE, mark);
-    der_put_der(&o, subject_of(issuer));
+    der_put_der(&o, authority.subject);
     signature_kind_put(&o, key_signature_kind(signing));
     rng_secret(serial, sizeof(serial));
     serial[0] &= 0x7f;
