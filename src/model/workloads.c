@@ -108,6 +108,15 @@ static void set_identity(struct builder *b, const struct workload_spec *s, struc
                   STR_ARG(s->kind), STR_ARG(s->ns), STR_ARG(s->name), STR_ARG(s->ns), STR_ARG(sa));
 }
 
+/* A port may be STRICT on a workload that is DISABLE otherwise. */
+static bool takes_tunnels(const struct policy_table *t) {
+    bool any = t->mode != MTLS_DISABLE;
+
+    for (size_t i = 0; t->ports_by && i < t->ports_by->n_ports; i++)
+        any |= t->ports_by->ports[i].mode == MTLS_PERMISSIVE || t->ports_by->ports[i].mode == MTLS_STRICT;
+    return any;
+}
+
 static void fill(struct builder *b, const struct workload_spec *s, struct workload *w) {
     struct ns_info *ns = build_ns(b, s->ns);
 
@@ -135,7 +144,7 @@ static void fill(struct builder *b, const struct workload_spec *s, struct worklo
     if (!w->policies)
         return;
     w->mode = w->policies->mode;
-    w->hbone = w->enrolled && w->mode != MTLS_DISABLE;
+    w->hbone = w->enrolled && takes_tunnels(w->policies);
     build_policy_ports_seen(b, w);
     if (build_ns_unknown(b, s->ns))
         diag_addf(b->diags, DIAG_WARNING, &s->at, "namespace " STR_FMT " of " STR_FMT " " STR_FMT " is not declared",

@@ -23,8 +23,9 @@ struct cidr {
 enum { ADDR_TEXT = 48, ENDPOINT_TEXT = 56 };
 
 struct sockaddr_storage;
-bool addr_parse(struct str text, struct addr *ret);         /* no port, no zone, no brackets; "::" is no address */
-bool cidr_parse(struct str text, struct cidr *ret, bool *ret_host_bits); /* "10.0.0.0/8" or one address; host bits are cleared and told */
+bool addr_parse(struct str text, struct addr *ret); /* no port, no zone, no brackets; "::" is no address */
+/* "10.0.0.0/8" or one address; host bits are cleared and told */
+bool cidr_parse(struct str text, struct cidr *ret, bool *ret_host_bits);
 bool endpoint_parse(struct str text, struct endpoint *ret); /* "1.2.3.4:80" or "[::1]:80"; port 1..65535 */
 struct str addr_format(const struct addr *a, char out[ADDR_TEXT]);
 struct str endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT]);
@@ -33,7 +34,9 @@ bool addr_is_none(const struct addr *a);
 bool addr_is_v4(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
 bool cidr_has(const struct cidr *c, const struct addr *a);
-static inline bool endpoint_is(const struct endpoint *a, const struct endpoint *b) { return a->port == b->port && addr_is(&a->addr, &b->addr); }
+static inline bool endpoint_is(const struct endpoint *a, const struct endpoint *b) {
+    return a->port == b->port && addr_is(&a->addr, &b->addr);
+}
 
 /* Socket forms. to_sockaddr gives AF_INET for v4 unless as_v6 (then v4-mapped in AF_INET6). Returns the length. */
 unsigned endpoint_to_sockaddr(const struct endpoint *e, bool as_v6, struct sockaddr_storage *ret);

@@ -44,10 +44,10 @@ struct authz_step {
     struct str ns, name;
     const char *kind;
     enum policy_action action;
-    int rule;            /* -1: the policy as a whole */
+    int rule; /* -1: the policy as a whole */
     bool matched;
     struct origin at;
-    const char *why;     /* first clause that failed, or what matched; text lives until the next step */
+    const char *why; /* first clause that failed, or what matched; text lives until the next step */
 };
 typedef void (*authz_step_fn)(void *context, const struct authz_step *step);
 void authz_explain(const struct world *w, const struct authz_query *q, authz_step_fn step, void *context, struct verdict *ret);

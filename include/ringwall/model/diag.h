@@ -5,7 +5,7 @@
 #include <ringwall/base/str.h>
 
 struct origin {
-    struct str file; /* path as given by the user */
+    struct str file;       /* path as given by the user */
     uint32_t line, column; /* from 1; 0: the file as a whole */
 };
 enum diag_severity { DIAG_ERROR, DIAG_WARNING };

@@ -17,7 +17,7 @@ struct identity {
 };
 #define IDENTITY_NULL ((struct identity){0})
 
-bool identity_parse(struct str uri, struct identity *ret); /* the URI form only */
+bool identity_parse(struct str uri, struct identity *ret);                                       /* the URI form only */
 bool identity_make(struct str trust_domain, struct str ns, struct str sa, struct identity *ret); /* false: parts are not valid */
 static inline bool identity_is_none(const struct identity *i) { return i->n == 0; }
 static inline struct str identity_uri(const struct identity *i) { return (struct str){i->text, i->n}; }

@@ -11,12 +11,13 @@
 enum route_kind { ROUTE_TUNNEL, ROUTE_PLAIN, ROUTE_REFUSE };
 struct route {
     enum route_kind kind;
-    enum close_reason reason;         /* REFUSE: why */
-    struct endpoint target;           /* TUNNEL: :authority (workload ip:port); PLAIN: where to connect */
-    const struct workload *workload;  /* destination; NULL: outside the mesh's knowledge */
-    const struct service *service;    /* when a service was dialled */
+    enum close_reason reason;        /* REFUSE: why */
+    struct endpoint target;          /* TUNNEL: :authority (workload ip:port); PLAIN: where to connect */
+    const struct workload *workload; /* destination; NULL: outside the mesh's knowledge */
+    const struct service *service;   /* when a service was dialled */
 };
-/* `ports`: the proxy's own three, refused as destinations on mesh workloads and loopback. `tried` (may be NULL): endpoints not to take again. */
+/* `ports`: the proxy's own three, refused as destinations on mesh workloads and loopback. `tried` (may be NULL): endpoints not to
+ * take again. */
 struct route_tried {
     struct endpoint items[8];
     size_t n;

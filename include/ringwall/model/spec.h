@@ -32,8 +32,9 @@ struct selector {
 enum policy_action { POLICY_ALLOW, POLICY_DENY, POLICY_AUDIT, POLICY_CUSTOM };
 struct source_spec {
     struct origin at;
-    struct text_list principals, not_principals, namespaces, not_namespaces, service_accounts, not_service_accounts, ip_blocks, not_ip_blocks;
-    struct text_list trust_domains, not_trust_domains;                                                /* not implemented at L4 */
+    struct text_list principals, not_principals, namespaces, not_namespaces, service_accounts, not_service_accounts, ip_blocks,
+        not_ip_blocks;
+    struct text_list trust_domains, not_trust_domains;                                                   /* not implemented at L4 */
     struct text_list request_principals, not_request_principals, remote_ip_blocks, not_remote_ip_blocks; /* L7 */
 };
 struct operation_spec {
@@ -94,7 +95,7 @@ struct named_port {
     uint16_t port;
 };
 struct workload_spec { /* a Pod or a WorkloadEntry */
-    struct str kind; /* "Pod", "WorkloadEntry" */
+    struct str kind;   /* "Pod", "WorkloadEntry" */
     struct str ns, name, uid;
     struct origin at;
     struct str service_account; /* empty: default */
@@ -111,7 +112,7 @@ struct workload_spec { /* a Pod or a WorkloadEntry */
     size_t n_ports;
     uint32_t weight; /* 0: 1 */
     struct str region, zone, subzone;
-    struct str netns_path, cgroup_path; /* annotations of the node's own; empty: none */
+    struct str netns_path, cgroup_path;                                          /* annotations of the node's own; empty: none */
     struct str workload_name, workload_type, canonical_name, canonical_revision; /* telemetry */
 };
 struct service_port_spec {

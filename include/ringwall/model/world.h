@@ -24,14 +24,14 @@ struct workload {
     bool enrolled;     /* in the mesh: captured on its own node, and speaks HBONE to others */
     bool host_network; /* not found by address, never enrolled */
     bool ready, terminating;
-    bool local;        /* its node is ours */
-    bool hbone;        /* peers open tunnels to it: enrolled and its mode is not DISABLE */
+    bool local;              /* its node is ours */
+    bool hbone;              /* peers open tunnels to it: enrolled, and not DISABLE for every port */
     struct str use_waypoint; /* of the workload or its namespace; empty: none */
     const struct named_port *ports;
     size_t n_ports;
     uint32_t weight;
     struct str region, zone, subzone, netns_path, cgroup_path, workload_name, workload_type, canonical_name, canonical_revision;
-    uint32_t index; /* in this world */
+    uint32_t index;      /* in this world */
     enum mtls_mode mode; /* effective PeerAuthentication without ports; authz_mtls tells the object */
 };
 
@@ -45,7 +45,8 @@ const struct world_settings *world_get_settings(const struct world *w);
 size_t world_bytes(const struct world *w);
 size_t world_n_workloads(const struct world *w);
 const struct workload *world_workload_at(const struct world *w, size_t i);
-const struct workload *world_workload_by_addr(const struct world *w, struct str network, const struct addr *a); /* never host-network ones */
+const struct workload *world_workload_by_addr(const struct world *w, struct str network,
+                                              const struct addr *a); /* never host-network ones */
 const struct workload *world_workload_by_uid(const struct world *w, struct str uid);
 const struct workload *world_workload_by_name(const struct world *w, struct str ns, struct str name);
 /* Is a workload of this identity placed on this node? (DESIGN rule 3; also the CA's node authorisation) */
@@ -73,7 +74,7 @@ struct policy_view {
     struct origin at;
     enum policy_action action;
     enum { POLICY_SCOPE_MESH, POLICY_SCOPE_NAMESPACE, POLICY_SCOPE_SELECTOR } scope;
-    bool dry_run, for_l7; /* targetRefs: not ours */
+    bool dry_run, for_l7;    /* targetRefs: not ours */
     size_t n_rules, n_bound; /* workloads it applies to */
 };
 size_t world_n_policies(const struct world *w);

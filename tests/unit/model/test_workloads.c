@@ -70,6 +70,8 @@ static void enrolment(void **state) {
         {"ns app", "ambient host", false, false},
         {"ns app ambient\nauth app/d DISABLE", "", true, false},
         {"ns app ambient\nauth app/d STRICT", "", true, true},
+        {"ns app ambient\nauth app/d DISABLE selector=x:y port=80:STRICT", "labels=x:y", true, true},
+        {"ns app ambient\nauth app/d DISABLE selector=x:y port=80:DISABLE", "labels=x:y", true, false},
         {"ns app ambient", "dying unready", true, true},
     };
     for (size_t i = 0; i < array_size(rows); i++) {
