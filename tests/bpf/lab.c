@@ -47,7 +47,7 @@ static bool write_file(const char *path, const char *text) {
     return ok;
 }
 
-static bool enter_cgroup(const char *dir) {
+bool lab_move(const char *dir) {
     char path[512];
     snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
     return write_file(path, "0");
@@ -144,7 +144,7 @@ int lab_open(void **state unused_arg) {
     }
     snprintf(lab.bpffs, sizeof(lab.bpffs), "/sys/fs/bpf/rw-capture-%d", getpid());
     snprintf(lab.netns[0], sizeof(lab.netns[0]), "/proc/%d/ns/net", getpid());
-    bool ok = enter_cgroup(lab.daemon) && lab_sh("ip link set lo up") == 0 && write_file("/proc/sys/net/ipv4/ip_forward", "1") &&
+    bool ok = lab_move(lab.daemon) && lab_sh("ip link set lo up") == 0 && write_file("/proc/sys/net/ipv4/ip_forward", "1") &&
               write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1");
     for (int i = 1; ok && i <= LAB_PODS; i++)
         ok = make_pod(i);
@@ -161,7 +161,7 @@ int lab_close(void **state unused_arg) {
         kill(lab.holder[i], SIGKILL);
         waitpid(lab.holder[i], NULL, 0);
     }
-    if (lab.home_cgroup[0] && !enter_cgroup(lab.home_cgroup))
+    if (lab.home_cgroup[0] && !lab_move(lab.home_cgroup))
         perror("cannot return to the cgroup we came from");
     return lab.root[0] && lab_sh("find %s -depth -type d -exec rmdir {} +", lab.root) != 0 ? -1 : 0;
 }
@@ -307,7 +307,7 @@ static _Noreturn void play(const char *cgroup, int pod, const struct act *a, int
     char go;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int ns = open(lab.netns[pod], O_RDONLY | O_CLOEXEC);
-    if (!enter_cgroup(cgroup) || ns < 0 || setns(ns, CLONE_NEWNET) < 0)
+    if (!lab_move(cgroup) || ns < 0 || setns(ns, CLONE_NEWNET) < 0)
         r.error = errno;
     for (int i = 0; r.error == 0 && i < a->again; i++) {
         r.error = dial(a, &fd);

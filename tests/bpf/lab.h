@@ -29,6 +29,7 @@ extern struct lab lab;
 
 int lab_open(void **state); /* cmocka group fixtures */
 int lab_close(void **state);
+bool lab_move(const char *cgroup); /* this process */
 int lab_sh(const char *fmt, ...) printf_like(1, 2);
 int lab_sh_in(int pod, const char *fmt, ...) printf_like(2, 3);
 

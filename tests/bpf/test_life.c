@@ -115,6 +115,29 @@ static void test_detach_removes_everything(void **state) {
     open_it(); /* for teardown */
 }
 
+/* The exemption must not spill over to workloads, wherever the daemon stands. */
+static void test_exempt_by_place(void **state) {
+    assert_int_equal(lab_do(lab.other, 0, &to_node).error, EPERM);
+    assert_int_equal(lab_do(lab.daemon, 0, &to_node).error, ECONNREFUSED);
+    assert_int_equal(lab_do(lab.root, 0, &to_node).error, EPERM);
+
+    close_all(); /* in the very cgroup that is captured: it alone */
+    assert_true(lab_move(lab.root));
+    open_it();
+    assert_int_equal(lab_do(lab.other, 0, &to_node).error, EPERM);
+    assert_int_equal(lab_do(lab.daemon, 0, &to_node).error, EPERM); /* the entry of the daemon before is gone */
+    assert_int_equal(lab_do(lab.root, 0, &to_node).error, ECONNREFUSED);
+
+    close_all(); /* above it: the programs do not see us */
+    assert_true(lab_move(lab.home_cgroup));
+    open_it();
+    assert_int_equal(lab_do(lab.other, 0, &to_node).error, EPERM);
+    assert_int_equal(lab_do(lab.root, 0, &to_node).error, EPERM);
+    assert_int_equal(lab_do(lab.home_cgroup, 0, &to_node).error, ECONNREFUSED);
+    assert_int_equal(count_of(CAPTURE_COUNT_EXEMPT), 2);
+    assert_true(lab_move(lab.daemon));
+}
+
 static void expect_open_refused(const struct capture_options *o, int want, const char *text) {
     struct capture *c = NULL;
     char why[CAPTURE_WHY_BYTES];
@@ -256,6 +279,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_capture_survives_its_daemon, NULL, teardown),
         cmocka_unit_test_setup_teardown(test_release, setup, teardown),
         cmocka_unit_test_setup_teardown(test_detach_removes_everything, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exempt_by_place, setup_bare, teardown),
         cmocka_unit_test_setup_teardown(test_open_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_enrol_verdicts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_enrolment_closes, setup, teardown),
