@@ -48,9 +48,9 @@ struct capture_state {
 
 /* cgroup id -> workload; found by walking from the process's cgroup towards the root. */
 struct capture_workload {
-    abi_u64 netns_cookie; /* must equal the socket's; 0 never matches */
-    abi_u32 id;           /* the daemon's number for it, > 0 */
-    abi_u32 flags;        /* CAPTURE_WL_* */
+    abi_u64 netns_cookie;           /* must equal the socket's; 0 never matches */
+    abi_u32 id;                     /* the daemon's number for it, > 0 */
+    abi_u32 flags;                  /* CAPTURE_WL_* */
     struct capture_addr own4, own6; /* what getsockname shows; all zero: none of that family */
 };
 enum { CAPTURE_WL_CAPTURED = 1 }; /* without it: closed, every connect is refused */

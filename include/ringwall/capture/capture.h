@@ -12,10 +12,10 @@
 
 struct capture;
 struct capture_options {
-    const char *node;          /* names the pin folder: [A-Za-z0-9._-], else refused */
-    const char *bpffs;         /* parent of the pin folder, e.g. /sys/fs/bpf/ringwall; mounted there when nothing is */
-    const char *cgroup;        /* directory to attach to; "auto": the kubepods cgroup, refused where there is none */
-    const char *probe_cgroup;  /* kubelet's: its connects are announced; "auto" finds it or goes without; "" none */
+    const char *node;         /* names the pin folder: [A-Za-z0-9._-], else refused */
+    const char *bpffs;        /* parent of the pin folder, e.g. /sys/fs/bpf/ringwall; mounted there when nothing is */
+    const char *cgroup;       /* directory to attach to; "auto": the kubepods cgroup, refused where there is none */
+    const char *probe_cgroup; /* kubelet's: its connects are announced; "auto" finds it or goes without; "" none */
     uint16_t port_outbound, port_inbound, port_hbone; /* host order; 0: the defaults of abi/capture.h */
 };
 enum { CAPTURE_WHY_BYTES = 512 };
@@ -44,11 +44,11 @@ enum capture_listener { CAPTURE_OUTBOUND4, CAPTURE_OUTBOUND6, CAPTURE_INBOUND, C
 struct capture_pod;
 enum capture_enrol_verdict {
     CAPTURE_ENROLLED = 0,
-    CAPTURE_NO_NETNS = 1,   /* path does not open, or is no network namespace */
-    CAPTURE_NO_CGROUP = 2,  /* path is no cgroup v2 directory */
-    CAPTURE_SHARED = 3,     /* the netns is the daemon's or the host's: outbound by cgroup refused too (DESIGN 4 "shared netns") */
-    CAPTURE_BUSY = 4,       /* another workload holds this netns or cgroup, or a port is taken in the netns */
-    CAPTURE_FULL = 5,       /* a map is at its bound */
+    CAPTURE_NO_NETNS = 1,  /* path does not open, or is no network namespace */
+    CAPTURE_NO_CGROUP = 2, /* path is no cgroup v2 directory */
+    CAPTURE_SHARED = 3,    /* the netns is the daemon's or the host's: outbound by cgroup refused too (DESIGN 4 "shared netns") */
+    CAPTURE_BUSY = 4,      /* another workload holds this netns or cgroup, or a port is taken in the netns */
+    CAPTURE_FULL = 5,      /* a map is at its bound */
 };
 /* Creates n_workers listeners of each kind in the pod's netns, the fwmark rule and routes, the sk_lookup program, and
  * at last the map entries. Verdicts above, with `why`; negative errno else. A workload whose netns and cgroup were found
