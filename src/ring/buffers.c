@@ -7,10 +7,15 @@
  * none was (a kernel that says ENOBUFS though it has buffers, or whose data we have not reaped yet) it waits for
  * RING_STARVED_NS. So each retry is paid for by progress or by time, and the ring never spins.
  *
+ * Few are lit, that is, given to the kernel. The kernel uses them in turn, so with many lit, bulk data runs through more memory
+ * than the cache holds before anything is sent on, which costs more than all retries. So shortage lights more only while
+ * buffers come back mostly empty: many sockets, short messages.
+ *
  * Fairness: one socket with endless data could take every buffer in every turn. A trigger of a multishot may take a part of
  * the buffers only, where the kernel has such a cap; and a starved receive comes back as a single shot for one buffer, so
  * that all in the line get one before any gets two. Entries run when they are submitted, ahead of armed multishots. */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,21 +29,31 @@ static void give(struct ring *r, unsigned id) {
     io_uring_buf_ring_advance(b->queue, 1);
 }
 
+static void light(struct ring *r) {
+    struct recv_buffers *b = &r->buffers;
+    while (b->n - b->n_dark < b->n_lit)
+        give(r, b->dark[--b->n_dark]);
+}
+
 int recv_buffers_init(struct ring *r, unsigned n, unsigned bytes_each) {
     struct recv_buffers *b = &r->buffers;
     size_t bytes = (size_t)n * bytes_each;
     uint8_t *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return err_origin(-errno);
-    *b = (struct recv_buffers){.bytes = at, .n = n, .bytes_each = bytes_each};
-    b->trigger_bytes = (unsigned)max_of(min_of(bytes / 4, (size_t)RING_RECV_TRIGGER), (size_t)bytes_each);
+    *b = (struct recv_buffers){.bytes = at, .n = n, .bytes_each = bytes_each, .n_lit = min_of(n, (unsigned)RING_BUFFERS_LIT)};
+    b->trigger_bytes = (unsigned)max_of(min_of((size_t)b->n_lit * bytes_each / 4, (size_t)RING_RECV_TRIGGER), (size_t)bytes_each);
     ignore_result(madvise(at, bytes, MADV_DONTDUMP)); /* applications' plaintext; an old kernel just dumps it */
     int failed = 0;
     b->queue = io_uring_setup_buf_ring(&r->uring, n, RING_BUFFER_GROUP, 0, &failed);
     if (!b->queue)
         return err_origin(failed ? failed : -ENOMEM);
-    for (unsigned id = 0; id < n; id++)
-        give(r, id);
+    b->dark = calloc(n, sizeof(*b->dark));
+    if (!b->dark)
+        return err_origin(-ENOMEM);
+    for (unsigned id = n; id > 0; id--)
+        b->dark[b->n_dark++] = (uint16_t)(id - 1);
+    light(r);
     return 0;
 }
 
@@ -49,13 +64,36 @@ void recv_buffers_deinit(struct ring *r) {
             io_uring_free_buf_ring(&r->uring, b->queue, b->n, RING_BUFFER_GROUP)); /* the ring's end frees it at the latest */
     if (b->bytes)
         munmap(b->bytes, (size_t)b->n * b->bytes_each);
+    free(b->dark);
     *b = (struct recv_buffers){0};
 }
 
 void recv_buffers_return(struct ring *r, unsigned id) {
-    check(id < r->buffers.n);
-    give(r, id);
-    r->buffers.returned_count++;
+    struct recv_buffers *b = &r->buffers;
+    check(id < b->n);
+    if (b->n - b->n_dark > b->n_lit)
+        b->dark[b->n_dark++] = (uint16_t)id;
+    else
+        give(r, id);
+    b->returned_count++;
+}
+
+void recv_buffers_used(struct ring *r, unsigned n, size_t bytes) {
+    struct recv_buffers *b = &r->buffers;
+    b->n_peak = max_of(b->n_peak, n);
+    bool bulk = bytes > (size_t)n * b->bytes_each / 2;
+    if (b->short_now && !bulk) {
+        b->n_lit = min_of(b->n, b->n_lit * 2);
+        light(r);
+    } else if (b->short_now || r->now_ns >= b->look_ns) {
+        if ((bulk || b->n_peak < b->n_lit / 4) && b->n_lit > RING_BUFFERS_LIT)
+            b->n_lit /= 2; /* the surplus goes dark as it comes back */
+    } else {
+        return;
+    }
+    b->short_now = false;
+    b->n_peak = 0;
+    b->look_ns = r->now_ns + RING_DIM_NS;
 }
 
 /* Receives one byte and the end of stream from a socket pair in the given mode. Says 0, or the kernel's -EINVAL. */
@@ -100,7 +138,9 @@ int recv_mode_probe(struct ring *r, enum recv_mode best) {
     return 0;
 }
 
-void recv_starve(struct ring *r, struct ring_op *op) {
+void recv_starve(struct ring *r, struct ring_op *op, bool no_buffer) {
+    r->stats.buffers_short += no_buffer;
+    r->buffers.short_now = r->buffers.short_now || no_buffer;
     if (list_empty(&r->starved))
         r->starved_retry_ns = clock_mono_ns() + RING_STARVED_NS;
     op_set_place(op, OP_STARVED);
@@ -115,8 +155,8 @@ bool recv_may_feed(const struct ring *r) {
 }
 
 void recv_feed_starved(struct ring *r) {
-    /* Not more than there are buffers: the others would only find the ring empty again. */
-    for (unsigned left = r->buffers.n; left && recv_may_feed(r); left--) {
+    /* Not more than there are lit buffers: the others would only find the ring empty again. */
+    for (unsigned left = r->buffers.n_lit; left && recv_may_feed(r); left--) {
         struct ring_op *op = list_entry(list_pop_front(&r->starved), struct ring_op, ready);
         op->flags |= OP_ONE_BUFFER;
         ring_arm(r, op);

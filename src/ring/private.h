@@ -20,12 +20,14 @@
 
 enum {
     OP_MAGIC = 0x72696e67,
-    RING_ENTRIES_MAX = 32768,       /* the kernel's own bound */
-    RING_BUFFERS_MAX = 32768,       /* likewise, for a buffer ring */
-    RING_BUFFER_GROUP = 0,          /* one group of provided buffers a ring */
-    RING_RECV_TRIGGER = 256 * 1024, /* most bytes that a multishot receive takes before other sockets get their turn */
-    RING_STARVED_NS = 1000000,      /* an op that found no buffer tries again after this, even when none came back */
-    RING_WAIT_S_MAX = 86400,        /* longest single wait: keeps the kernel's time arithmetic far from its end */
+    RING_ENTRIES_MAX = 32768,      /* the kernel's own bound */
+    RING_BUFFERS_MAX = 32768,      /* likewise, for a buffer ring */
+    RING_BUFFER_GROUP = 0,         /* one group of provided buffers a ring */
+    RING_RECV_TRIGGER = 64 * 1024, /* most bytes that a multishot receive takes before other sockets get their turn */
+    RING_BUFFERS_LIT = 16,         /* buffers in use at first: few, so that they stay in the cache */
+    RING_DIM_NS = 1000000000,      /* so long with little use makes it fewer again */
+    RING_STARVED_NS = 1000000,     /* an op that found no buffer tries again after this, even when none came back */
+    RING_WAIT_S_MAX = 86400,       /* longest single wait: keeps the kernel's time arithmetic far from its end */
 };
 
 enum op_place {
@@ -69,7 +71,13 @@ struct recv_buffers {
     unsigned n;
     unsigned bytes_each;
     unsigned trigger_bytes;  /* cap of one trigger of a multishot receive: a part of all buffers */
-    uint64_t returned_count; /* ever given back to the kernel */
+    uint64_t returned_count; /* ever given back by a callback */
+    unsigned n_lit;          /* how many may be with the kernel or in a callback; the rest is dark */
+    unsigned n_peak;         /* most that one turn used, since the last look */
+    uint64_t look_ns;        /* when to look whether fewer would do */
+    bool short_now;          /* a receive found none since the last turn began */
+    uint16_t *dark;          /* stack of the ids of the others */
+    unsigned n_dark;
 };
 
 struct ring {
@@ -112,7 +120,8 @@ void ring_explain(const char *step, int r, const struct ring_obstacles *o, char 
 int recv_buffers_init(struct ring *r, unsigned n, unsigned bytes_each) must_check;
 void recv_buffers_deinit(struct ring *r);
 void recv_buffers_return(struct ring *r, unsigned id);
-int recv_mode_probe(struct ring *r, enum recv_mode best) must_check; /* sets r->recv_mode; before any op */
-void recv_starve(struct ring *r, struct ring_op *op);                /* its receive found no buffer */
-void recv_feed_starved(struct ring *r);                              /* re-arms, in order, those that may try again */
-bool recv_may_feed(const struct ring *r);                            /* feeding would re-arm at least one now */
+void recv_buffers_used(struct ring *r, unsigned n, size_t bytes);     /* by the completions of one turn */
+int recv_mode_probe(struct ring *r, enum recv_mode best) must_check;  /* sets r->recv_mode; before any op */
+void recv_starve(struct ring *r, struct ring_op *op, bool no_buffer); /* goes on later: without a buffer, or just not now */
+void recv_feed_starved(struct ring *r);                               /* re-arms, in order, those that may try again */
+bool recv_may_feed(const struct ring *r);                             /* feeding would re-arm at least one now */

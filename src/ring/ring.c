@@ -278,14 +278,15 @@ static void complete(struct ring *r, struct ring_op *op, int n, const uint8_t *b
         ring_arm(r, op);
         break;
     case STARVE:
-        r->stats.buffers_short += n == -ENOBUFS;
-        recv_starve(r, op);
+        recv_starve(r, op, n == -ENOBUFS);
         break;
     }
 }
 
 static void reap(struct ring *r) {
     struct io_uring_cq *cq = &r->uring.cq;
+    unsigned n_used = 0;
+    size_t bytes_used = 0;
     for (unsigned left = io_uring_cq_ready(&r->uring); left; left--) {
         struct io_uring_cqe cqe = cq->cqes[io_uring_cqe_index(&r->uring, *cq->khead, cq->ring_mask)];
         io_uring_cq_advance(&r->uring, 1); /* a callback that submits may need the room */
@@ -296,9 +297,13 @@ static void reap(struct ring *r) {
         unsigned id = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
         const uint8_t *bytes = has_buffer && cqe.res > 0 ? r->buffers.bytes + (size_t)id * r->buffers.bytes_each : NULL;
         complete(r, op, cqe.res, bytes, cqe.flags & IORING_CQE_F_MORE);
-        if (has_buffer)
+        if (has_buffer) {
             recv_buffers_return(r, id);
+            n_used++;
+            bytes_used += (size_t)max_of(cqe.res, 0);
+        }
     }
+    recv_buffers_used(r, n_used, bytes_used);
 }
 
 static void run_ready(struct ring *r) {

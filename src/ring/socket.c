@@ -106,8 +106,8 @@ void ring_socket_tune(struct ring *r unused_arg, int fd) {
             set_int(fd, settings[i].level, settings[i].name, settings[i].value)); /* a slower or less watched socket still works */
 }
 
-void ring_socket_abort_on_close(struct ring *r unused_arg, int fd) {
-    struct linger now = {.l_onoff = 1, .l_linger = 0};
+void ring_socket_abort_on_close(struct ring *r unused_arg, int fd, bool abort) {
+    struct linger now = {.l_onoff = abort, .l_linger = 0};
     ignore_result(
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now))); /* fails on what is no socket, which then has no reset to send */
 }

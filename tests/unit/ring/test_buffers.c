@@ -84,7 +84,7 @@ static void wait_without_spinning(void) {
         stuck.op = (struct ring_op){.magic = OP_MAGIC, .kind = RING_RECV, .multishot = true, .done = hear, .fd = pairs[0][0]};
         r->n_busy++;
         details(&stuck.op)->returned_count = r->buffers.returned_count;
-        recv_starve(r, &stuck.op);
+        recv_starve(r, &stuck.op, true);
         assert_int_equal(op_place(&stuck.op), OP_STARVED);
         while (op_place(&stuck.op) != OP_IN_KERNEL)
             assert_int_equal(ring_turn(r, r->starved_retry_ns > clock_mono_ns() ? NS_PER_S : 0, NULL), 0);
@@ -164,6 +164,48 @@ static void cancel_the_starved(void) {
 }
 static void test_a_starved_receive_can_be_cancelled(void **state) { on_each_flavour(cancel_the_starved); }
 
+static void all_get(struct ring *r, size_t n) {
+    for (unsigned i = 0; i < N_SOCKETS; i++)
+        in[i].n_got = 0;
+    for (unsigned i = 0; i < N_SOCKETS; i++)
+        assert_int_equal(write(pairs[i][1], pattern, n), n);
+    for (unsigned i = 0; i < N_SOCKETS; i++) {
+        turn_until(r, in[i].n_got == n);
+        assert_memory_equal(got[i], pattern, n);
+    }
+}
+
+static void light_and_dim(void) {
+    enum { N = 128 };
+    struct ring *r = make_ring(64, N, BUFFER_BYTES);
+    assert_int_equal(r->buffers.n_lit, RING_BUFFERS_LIT);
+    open_all(r, true);
+    for (unsigned i = 0; r->buffers.n_lit == RING_BUFFERS_LIT && i < 100; i++) /* many short messages at once: more */
+        all_get(r, 8);
+    assert_in_range(r->buffers.n_lit, RING_BUFFERS_LIT + 1, N);
+    assert_int_equal(r->buffers.n - r->buffers.n_dark, r->buffers.n_lit);
+    for (unsigned i = 0; r->buffers.n_lit > RING_BUFFERS_LIT && i < 100; i++) /* a single one: fewer, after a while */
+        for (unsigned k = 0; k < 2; k++) {
+            r->buffers.look_ns = r->now_ns;
+            in[0].n_got = 0;
+            assert_int_equal(write(pairs[0][1], "x", 1), 1);
+            turn_until(r, in[0].n_got == 1);
+        }
+    assert_int_equal(r->buffers.n_lit, RING_BUFFERS_LIT);
+    for (unsigned i = 0; r->buffers.n_lit == RING_BUFFERS_LIT && i < 100; i++)
+        all_get(r, 8);
+    assert_true(r->buffers.n_lit > RING_BUFFERS_LIT);
+    for (unsigned i = 0; r->buffers.n_lit > RING_BUFFERS_LIT && i < 100; i++) { /* bulk: fewer at once */
+        r->buffers.look_ns = r->now_ns;
+        all_get(r, N_EACH);
+    }
+    assert_int_equal(r->buffers.n_lit, RING_BUFFERS_LIT);
+    assert_int_equal(r->buffers.n - r->buffers.n_dark, RING_BUFFERS_LIT); /* the surplus went dark as it came back */
+    close_all(r);
+    finish(r);
+}
+static void test_buffers_are_lit_when_they_are_needed(void **state) { on_each_flavour(light_and_dim); }
+
 static void test_the_probe_finds_what_this_kernel_can(void **state) {
     flavour_now = &flavours[0];
     struct ring *r = make_ring(8, N_BUFFERS, BUFFER_BYTES);
@@ -184,6 +226,7 @@ int main(void) {
         cmocka_unit_test(test_the_ring_sleeps_when_nothing_can_be_done),
         cmocka_unit_test(test_a_flood_does_not_starve_a_quiet_socket),
         cmocka_unit_test(test_a_starved_receive_can_be_cancelled),
+        cmocka_unit_test(test_buffers_are_lit_when_they_are_needed),
         cmocka_unit_test(test_the_probe_finds_what_this_kernel_can),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
