@@ -18,7 +18,7 @@ class Capture:
 
     def __enter__(self):
         self.tcpdump = self.lab.popen(
-            ["nsenter", f"--net={self.node.netns}", "tcpdump", "-i", self.device, "-s", "0", "-B", "65536", "-U", "-Z", "root", "-w", self.file, "tcp"],
+            ["nsenter", f"--net={self.node.netns}", "tcpdump", "-i", self.device, "-s", "0", "-B", "65536", "--immediate-mode", "-U", "-Z", "root", "-w", self.file, "tcp"],
             stderr=subprocess.PIPE, text=True)
         # tcpdump says "listening on" once its socket is open.
         for line in self.tcpdump.stderr:

@@ -158,6 +158,21 @@ static bool decide(const struct policy_table *t, const struct peer_facts *f, boo
     return false;
 }
 
+/* For people: which policy would have had to allow it? */
+static void name_nearest(const struct policy_table *t, struct verdict *v) {
+    for (unsigned g = 0; g < POLICY_GROUPS; g++) {
+        const struct policy_group *group = t->groups[g];
+        if (!group->n_allow)
+            continue;
+        const struct policy *p = group->items[group->n_deny];
+        v->nearest.ns = p->ns;
+        v->nearest.name = p->name;
+        v->nearest.rule = p->n_rules ? 0 : -1;
+        v->nearest.at = p->n_rules && p->rules[0].at.file.n ? p->rules[0].at : p->at;
+        return;
+    }
+}
+
 enum mtls_mode policy_table_mode(const struct policy_table *t, uint16_t port, const struct peer_auth **ret_by,
                                  const struct origin **ret_at) {
     const struct peer_auth *p = t->ports_by;
@@ -187,7 +202,7 @@ void authz_mtls(const struct world *w, const struct workload *to, uint16_t port,
 
 void authz_judge(const struct world *w, const struct authz_query *q, struct verdict *ret) {
     const struct policy_table *t = q->to->policies;
-    struct verdict v = {.rule = -1, .allow_policies = t->has_allow};
+    struct verdict v = {.rule = -1, .allow_policies = t->has_allow, .nearest.rule = -1};
     struct mtls_effective mtls;
     struct peer_facts f;
 
@@ -207,6 +222,7 @@ void authz_judge(const struct world *w, const struct authz_query *q, struct verd
         v.reason = CLOSE_NONE;
     } else {
         v.reason = CLOSE_POLICY_DENIED;
+        name_nearest(t, &v);
     }
     *ret = v;
 }

@@ -118,16 +118,22 @@ void flow_set_state(struct flow *f, enum flow_state next) {
         ring_timer_stop(f->worker->ring, &f->timer);
 }
 
+/* Denied because no ALLOW matched: the log then names the first ALLOW that was asked, so that a reader knows where to look. */
 void flow_take_verdict(struct flow *f, const struct verdict *v) {
-    if (v->name.n)
-        facts_setf(&f->facts, FACT_POLICY, STR_FMT "/" STR_FMT, STR_ARG(v->ns), STR_ARG(v->name));
+    bool decided = v->name.n > 0;
+    struct str ns = decided ? v->ns : v->nearest.ns, name = decided ? v->name : v->nearest.name;
+    const struct origin *at = decided ? &v->at : &v->nearest.at;
+    if (name.n)
+        facts_setf(&f->facts, FACT_POLICY, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
     else
         facts_set(&f->facts, FACT_POLICY, STR_NULL);
-    if (v->at.file.n)
-        facts_setf(&f->facts, FACT_AT, STR_FMT ":%u", STR_ARG(v->at.file), (unsigned)v->at.line);
+    if (at->file.n)
+        facts_setf(&f->facts, FACT_AT, STR_FMT ":%u", STR_ARG(at->file), (unsigned)at->line);
     else
         facts_set(&f->facts, FACT_AT, STR_NULL);
-    f->rule = v->rule;
+    if (!decided && name.n)
+        facts_set(&f->facts, FACT_DETAIL, STR("no ALLOW policy matches"));
+    f->rule = decided ? v->rule : v->nearest.rule;
 }
 
 void flow_take_workload(struct flow *f, const struct workload *w, bool source) {

@@ -37,7 +37,7 @@ void application_connect(struct flow *f, const struct addr *from) {
 }
 
 /* Everything that can be said against the request before policy is asked. */
-static enum close_reason inbound_check(const struct flow *f, const struct hbone_request *q) {
+static enum close_reason inbound_check(const struct flow *f, const struct tunnel *t, const struct hbone_request *q) {
     const struct worker *w = f->worker;
     if (w->draining)
         return CLOSE_DRAIN;
@@ -45,7 +45,8 @@ static enum close_reason inbound_check(const struct flow *f, const struct hbone_
         return CLOSE_WORKLOAD_GONE;
     if (!q->has_address)
         return CLOSE_UNKNOWN_WORKLOAD; /* a host name: we are nobody's gateway */
-    if (!pod_has_addr(f->pod, &q->address.addr))
+    /* The very address that was connected to, which is the pod's: another of its family could not keep the source's address. */
+    if (!addr_is(&q->address.addr, &t->local.addr) || !pod_has_addr(f->pod, &q->address.addr))
         return CLOSE_WRONG_ADDRESS;
     for (size_t i = 0; i < array_size(w->options.ports); i++)
         if (q->address.port == w->options.ports[i])
@@ -106,7 +107,7 @@ void inbound_requested(struct tunnel *t, int32_t id, const struct h2_header *hea
     f->asked = f->target = request.address;
     memcpy(f->trace_id, request.trace_id, sizeof(f->trace_id));
     facts_set(&f->facts, FACT_DST_SERVICE, str_of(request.service_hint));
-    enum close_reason why = inbound_check(f, &request);
+    enum close_reason why = inbound_check(f, t, &request);
     if (why == CLOSE_NONE)
         why = inbound_judge(f, t);
     if (why != CLOSE_NONE) {

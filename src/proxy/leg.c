@@ -28,6 +28,8 @@ void leg_tcp_init(struct leg *l, int fd, bool connected) {
     l->tcp.connected = connected;
     l->tcp.closed = false;
     l->tcp.recv = l->tcp.send = l->tcp.control = RING_OP_NULL;
+    /* Until its end is known to be orderly: a daemon that is killed must not make a cut stream look whole. */
+    ring_socket_abort_on_close(leg_ring(l), fd, true);
 }
 
 void leg_stream_init(struct leg *l, struct tunnel *t) {
@@ -77,7 +79,8 @@ static void leg_received(struct ring_op *op, int n, const uint8_t *bytes, bool m
     if (n > 0)
         relay_arrived(l, bytes, (size_t)n);
     else if (n == 0) {
-        l->read_ended = true;
+        /* The kernel tells a reset once; when the send heard of it, the receive says end of stream. That is no end. */
+        l->read_ended = !l->failed;
         flow_touch(leg_flow(l));
     } else if (n != -ECANCELED) /* cancelled: by ourselves, to slow the application down */
         leg_socket_failed(l, -n);
@@ -208,8 +211,8 @@ bool leg_closed(struct leg *l) {
             return false;
         bufq_deinit(&l->out);
         if (!l->tcp.closed) {
-            if (l->aborting)
-                ring_socket_abort_on_close(leg_ring(l), l->tcp.fd);
+            if (!l->aborting)
+                ring_socket_abort_on_close(leg_ring(l), l->tcp.fd, false);
             ring_close(leg_ring(l), &l->tcp.control, l->tcp.fd, leg_socket_closed);
             return false;
         }

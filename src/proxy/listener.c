@@ -26,7 +26,7 @@ static void rejected(struct ring_op *op, int n unused_arg, const uint8_t *bytes 
 }
 
 void socket_reject(struct worker *w, int fd) {
-    ring_socket_abort_on_close(w->ring, fd);
+    ring_socket_abort_on_close(w->ring, fd, true);
     struct reject *x = pool_acquire(w->rejects);
     if (!x) { /* more than one turn can bring: better a system call here than a descriptor lost */
         close(fd);

@@ -42,7 +42,7 @@ def case_leaf_on_the_wire(lab):
     credential = hbone.issue(lab.dir / "certs", "peer", lab.root, uris=[pod(lab, "client").identity])
     with inside(pod(lab, "outsider").netns):
         done = sh("openssl", "s_client", "-connect", f"{server.ip}:15008", "-alpn", "h2", "-cert", credential[0], "-key", credential[1],
-                  "-CAfile", lab.root[0], "-showcerts", "-verify_return_error", input="", check=False, timeout=20)
+                  "-CAfile", lab.root[0], "-showcerts", "-verify_return_error", input="", check=False, timeout=20, errors="replace")
     text = done.stdout
     expect("Verify return code: 0" in text and "ALPN protocol: h2" in text and "TLSv1.3" in text, text[-2000:] + done.stderr[-500:])
     certs = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.S)

@@ -119,7 +119,7 @@ static void end(struct relay *r) {
     for (unsigned i = 0; i < 2; i++) {
         struct leg *l = &r->legs[i];
         if (r->broken)
-            ring_socket_abort_on_close(r->mini->ring, l->fd);
+            ring_socket_abort_on_close(r->mini->ring, l->fd, true);
         ring_close(r->mini->ring, &l->control, l->fd, closed);
     }
 }
@@ -172,7 +172,7 @@ static void begin(struct mini *m, int fd) {
     m->stats.n_accepted++;
     if (ring_socket(m->ring, &spec, &out) < 0) {
         m->stats.n_no_socket++;
-        ring_socket_abort_on_close(m->ring, fd);
+        ring_socket_abort_on_close(m->ring, fd, true);
         fd_close(fd);
         return;
     }

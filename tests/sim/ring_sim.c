@@ -379,10 +379,10 @@ int ring_socket_local(struct ring *r, int fd, struct endpoint *ret) {
 }
 
 void ring_socket_tune(struct ring *r, int fd) { ignore_result(socket_of(r, fd, "ring_socket_tune")); /* nothing to tune */ }
-void ring_socket_abort_on_close(struct ring *r, int fd) {
+void ring_socket_abort_on_close(struct ring *r, int fd, bool abort) {
     struct sim_conn *c = socket_of(r, fd, "ring_socket_abort_on_close");
     if (c)
-        c->linger_zero = true;
+        c->linger_zero = abort;
 }
 
 /* A plain close of a simulated descriptor, as error paths do it: the linker sends all calls of close here (--wrap). */

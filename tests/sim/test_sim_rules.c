@@ -200,7 +200,7 @@ static void test_an_orderly_close_is_a_fin_and_late_bytes_are_reset(void **state
 static void test_abort_on_close_is_a_reset(void **state) {
     struct scene s;
     open_scene(&s, 4);
-    ring_socket_abort_on_close(s.ring, s.fd);
+    ring_socket_abort_on_close(s.ring, s.fd, true);
     close_fd(&s, s.fd);
     s.fd = -1;
     turn_until(&s, s.app.n_reset);

@@ -27,6 +27,11 @@ struct verdict {
     struct origin at;         /* of the deciding rule, else the object; file empty: none */
     enum mtls_mode mtls;      /* effective for this port */
     bool allow_policies;      /* some ALLOW policy applies to the workload */
+    struct {
+        struct str ns, name; /* denied as no ALLOW matched: the first ALLOW policy that was asked, for logs; else empty */
+        int rule;            /* its first rule; -1: it has none */
+        struct origin at;
+    } nearest;
 };
 /* Pure, no allocation. Pointers in *ret are the world's. */
 void authz_judge(const struct world *w, const struct authz_query *q, struct verdict *ret);

@@ -15,13 +15,25 @@
 struct ring;
 struct ring_op;
 struct iovec;
-/* n: result. bytes: for RECV with ring buffers the data, valid during the call only; else NULL. more: another callback will follow. */
+/* n: result. bytes: for RECV with ring buffers the data, valid during the call only; else NULL. more: another callback will follow.
+ */
 typedef void (*ring_done_fn)(struct ring_op *op, int n, const uint8_t *bytes, bool more);
 
-enum ring_op_kind { RING_IDLE, RING_ACCEPT, RING_RECV, RING_SEND, RING_CONNECT, RING_SHUTDOWN, RING_CLOSE, RING_POLL, RING_TIMER, _RING_OP_MAX };
+enum ring_op_kind {
+    RING_IDLE,
+    RING_ACCEPT,
+    RING_RECV,
+    RING_SEND,
+    RING_CONNECT,
+    RING_SHUTDOWN,
+    RING_CLOSE,
+    RING_POLL,
+    RING_TIMER,
+    _RING_OP_MAX
+};
 struct ring_op {
     uint32_t magic;
-    uint8_t kind;      /* RING_IDLE: not submitted */
+    uint8_t kind; /* RING_IDLE: not submitted */
     bool multishot;
     bool cancelling;
     ring_done_fn done;
@@ -29,14 +41,14 @@ struct ring_op {
     int fd;
     int result;
     uint32_t flags;
-    uint64_t aux[12];  /* the ring's own: addresses, iovecs, buffers */
+    uint64_t aux[12]; /* the ring's own: addresses, iovecs, buffers */
 };
 #define RING_OP_NULL ((struct ring_op){0})
 static inline bool ring_op_busy(const struct ring_op *op) { return op->kind != RING_IDLE; }
 
 struct ring_options {
-    unsigned n_entries;       /* submission queue, a power of two */
-    unsigned n_recv_buffers;  /* provided buffers, a power of two */
+    unsigned n_entries;      /* submission queue, a power of two */
+    unsigned n_recv_buffers; /* provided buffers, a power of two */
     unsigned recv_buffer_bytes;
 };
 /* Negative errno; `why` names what forbids io_uring and the fix. */
@@ -52,14 +64,18 @@ struct ring_wait_hooks {
     void *context;
 };
 int ring_turn(struct ring *r, uint64_t max_wait_ns, const struct ring_wait_hooks *hooks) must_check;
-uint64_t ring_now_ns(const struct ring *r); /* monotonic, taken once a turn */
+uint64_t ring_now_ns(const struct ring *r);  /* monotonic, taken once a turn */
 size_t ring_in_flight(const struct ring *r); /* ops the kernel (or the simulator) still holds */
 
 /* Submissions never fail visibly: an error comes as a result. The op must be idle. */
-void ring_accept(struct ring *r, struct ring_op *op, int listen_fd, ring_done_fn done); /* multishot; n = new fd (non-blocking, cloexec); an error (-EMFILE) ends it: pause, then accept again */
-void ring_recv(struct ring *r, struct ring_op *op, int fd, bool multishot, ring_done_fn done); /* into ring buffers; n = 0: FIN. -ENOBUFS is retried inside */
+void ring_accept(
+    struct ring *r, struct ring_op *op, int listen_fd,
+    ring_done_fn done); /* multishot; n = new fd (non-blocking, cloexec); an error (-EMFILE) ends it: pause, then accept again */
+void ring_recv(struct ring *r, struct ring_op *op, int fd, bool multishot,
+               ring_done_fn done); /* into ring buffers; n = 0: FIN. -ENOBUFS is retried inside */
 void ring_recv_into(struct ring *r, struct ring_op *op, int fd, void *to, size_t n, ring_done_fn done);
-void ring_send(struct ring *r, struct ring_op *op, int fd, const struct iovec *iov, unsigned n_iov, ring_done_fn done); /* iov entries copied (at most RING_IOV_MAX); bytes stay the owner's until done; may be short */
+void ring_send(struct ring *r, struct ring_op *op, int fd, const struct iovec *iov, unsigned n_iov,
+               ring_done_fn done); /* iov entries copied (at most RING_IOV_MAX); bytes stay the owner's until done; may be short */
 void ring_connect(struct ring *r, struct ring_op *op, int fd, const struct endpoint *to, bool as_v6, ring_done_fn done);
 void ring_shutdown_write(struct ring *r, struct ring_op *op, int fd, ring_done_fn done);
 void ring_close(struct ring *r, struct ring_op *op, int fd, ring_done_fn done);
@@ -74,23 +90,28 @@ struct ring_timer {
     size_t place; /* in the heap, from 1; 0: not armed */
     void (*fired)(struct ring_timer *t);
 };
-void ring_timer_start(struct ring *r, struct ring_timer *t, uint64_t due_ns, void (*fired)(struct ring_timer *t)); /* restarts when armed */
+void ring_timer_start(struct ring *r, struct ring_timer *t, uint64_t due_ns,
+                      void (*fired)(struct ring_timer *t)); /* restarts when armed */
 void ring_timer_stop(struct ring *r, struct ring_timer *t);
 static inline bool ring_timer_armed(const struct ring_timer *t) { return t->place != 0; }
 
 /* Sockets, so that the simulator can make its own. All non-blocking. */
 struct ring_socket_spec {
-    int netns_fd;              /* made inside it; -1: here */
-    bool v6;                   /* AF_INET6 (v4-mapped destinations allowed), else AF_INET */
+    int netns_fd;                   /* made inside it; -1: here */
+    bool v6;                        /* AF_INET6 (v4-mapped destinations allowed), else AF_INET */
     const struct endpoint *bind_to; /* transparent source; NULL: kernel's choice */
-    bool to_application;       /* IP_TRANSPARENT, SO_MARK, SO_BINDTODEVICE "lo" (DESIGN 4 "to the application") */
+    bool to_application;            /* IP_TRANSPARENT, SO_MARK, SO_BINDTODEVICE "lo" (DESIGN 4 "to the application") */
 };
 int ring_socket(struct ring *r, const struct ring_socket_spec *spec, int *ret_fd) must_check; /* negative errno */
 int ring_socket_peer(struct ring *r, int fd, struct endpoint *ret) must_check;
 int ring_socket_local(struct ring *r, int fd, struct endpoint *ret) must_check;
-void ring_socket_tune(struct ring *r, int fd);        /* NODELAY, keepalive 180 s (facts/ztunnel.md 2.9), for accepted sockets */
-void ring_socket_abort_on_close(struct ring *r, int fd); /* SO_LINGER 0: closing sends RST */
+void ring_socket_tune(struct ring *r, int fd); /* NODELAY, keepalive 180 s (facts/ztunnel.md 2.9), for accepted sockets */
+/* Whether closing sends RST (SO_LINGER 0). A socket that carries someone's stream aborts until its end is known to be
+ * orderly, so that the kernel, closing for a daemon that was killed, resets it too (DESIGN rule 8). */
+void ring_socket_abort_on_close(struct ring *r, int fd, bool abort);
 /* Name and version of the library behind this room, for `ringwall version`. Returns `to`. */
 const char *ring_library_text(char *to, size_t n);
-struct ring_stats { uint64_t enters, submitted, completed, buffers_short, cq_overflows; };
+struct ring_stats {
+    uint64_t enters, submitted, completed, buffers_short, cq_overflows;
+};
 void ring_get_stats(const struct ring *r, struct ring_stats *ret);

@@ -81,7 +81,7 @@ static void walks(void **state) {
                "policy ALLOW app/none -1:9 no: no rules, so it never matches\n"
                "policy AUDIT app/audit 0:11 matched: an empty rule matches everything (AUDIT: changes nothing)\n"
                "policy DENY app/dry 0:13 matched: every part matches (dry-run: changes nothing)\n",
-               "denied: ALLOW policies exist, and none of them matches");
+               "denied: ALLOW policies exist, and none of them matches; the first is app/allow at mesh:7");
     check_walk(&m, "to=app/db", "auth - / -1:0 no: PERMISSIVE for port 80 (the default): plaintext is accepted\n",
                "allowed: no policy applies");
     mesh_deinit(&m);

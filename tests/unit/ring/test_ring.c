@@ -249,7 +249,7 @@ static void reset_seen(void) {
     struct heard in = {0};
     ring_recv(r, &in.op, server, true, hear);
     assert_int_equal(ring_turn(r, 0, NULL), 0);
-    ring_socket_abort_on_close(r, client);
+    ring_socket_abort_on_close(r, client, true);
     close_by_ring(r, client);
     turn_until(r, in.n_last);
     assert_int_equal(in.n, -ECONNRESET);

@@ -163,7 +163,7 @@ static void test_failures_leave_nothing_and_bring_the_thread_home(void **state) 
     make_pair(pair);
     assert_int_equal(ring_socket_local(r, pair[0], &seen), -EAFNOSUPPORT);
     ring_socket_tune(r, no_netns); /* no socket: no effect */
-    ring_socket_abort_on_close(r, no_netns);
+    ring_socket_abort_on_close(r, no_netns, true);
     close(pair[0]);
     close(pair[1]);
     close(no_netns);
