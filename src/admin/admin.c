@@ -48,6 +48,7 @@ struct visitor {
     struct list link;
     struct MHD_Connection *connection;
     uint64_t deadline_ns; /* UINT64_MAX: none */
+    bool arrived;         /* its request is here, whole or refused; or it was cut */
 };
 
 struct request {
@@ -68,6 +69,7 @@ struct admin {
     struct door_open doors[DOORS_MAX];
     size_t n_doors;
     struct list visitors, waiting; /* of struct visitor, of struct request */
+    uint64_t n_gone;               /* visitors that left since start */
     uint64_t next_id;
     struct counter answers[6];
     enum log_level first_level;
@@ -90,10 +92,13 @@ static struct visitor *visitor_of(struct MHD_Connection *c) {
     return info ? info->socket_context : NULL;
 }
 
-static void visitor_set_deadline(struct MHD_Connection *c, uint64_t deadline_ns) {
+/* Its request is here: from now on this is its deadline. */
+static void visitor_arrived(struct MHD_Connection *c, uint64_t deadline_ns) {
     struct visitor *v = visitor_of(c);
-    if (v)
-        v->deadline_ns = deadline_ns;
+    if (!v)
+        return;
+    v->arrived = true;
+    v->deadline_ns = deadline_ns;
 }
 
 static void add_headers(struct MHD_Response *m, const struct request *r, const struct reply *reply) {
@@ -139,7 +144,7 @@ static enum MHD_Result answer(struct request *r, struct reply *reply) {
     enum MHD_Result done = MHD_queue_response(r->connection, reply->status, m);
     MHD_destroy_response(m);
     counter_add(&r->door->admin->answers[min_of(reply->status / 100, 5u)], 1);
-    visitor_set_deadline(r->connection, clock_mono_ns() + ANSWER_MS * NS_PER_MS);
+    visitor_arrived(r->connection, clock_mono_ns() + ANSWER_MS * NS_PER_MS);
     return done;
 }
 
@@ -234,7 +239,7 @@ static enum MHD_Result ask(struct request *r) {
     if (r->question.n_waiting == 0)
         return make_page(r);
     list_push_back(&a->waiting, &r->link);
-    visitor_set_deadline(r->connection, UINT64_MAX);
+    visitor_arrived(r->connection, UINT64_MAX);
     MHD_suspend_connection(r->connection);
     return MHD_YES;
 }
@@ -293,7 +298,10 @@ static void on_visitor(void *cls, struct MHD_Connection *c, void **context, enum
         *v = (struct visitor){.connection = c, .deadline_ns = clock_mono_ns() + REQUEST_MS * NS_PER_MS};
         list_push_back(&door->admin->visitors, &v->link);
         *context = v;
-    } else if (v) {
+        return;
+    }
+    door->admin->n_gone++;
+    if (v) {
         list_unlink(&v->link);
         free(v);
         *context = NULL;
@@ -304,7 +312,7 @@ static void on_visitor(void *cls, struct MHD_Connection *c, void **context, enum
 
 static void request_resume(struct request *r) {
     list_unlink(&r->link);
-    visitor_set_deadline(r->connection, clock_mono_ns() + REQUEST_MS * NS_PER_MS);
+    visitor_arrived(r->connection, clock_mono_ns() + REQUEST_MS * NS_PER_MS);
     MHD_resume_connection(r->connection);
 }
 
@@ -333,16 +341,39 @@ static void give_up_overdue(struct admin *a, uint64_t now) {
     }
 }
 
+static int visitor_fd(const struct visitor *v) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(v->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+/* The library sees the end of the connection and closes it. */
+static void visitor_cut(struct visitor *v) {
+    shutdown(visitor_fd(v), SHUT_RDWR);
+    v->arrived = true;
+    v->deadline_ns = UINT64_MAX;
+}
+
 static void cut_overdue(struct admin *a, uint64_t now) {
     list_for_each (it, &a->visitors) {
         struct visitor *v = list_entry(it, struct visitor, link);
-        if (now < v->deadline_ns)
-            continue;
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(v->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        if (info)
-            shutdown(info->connect_fd, SHUT_RDWR); /* the library sees the end and closes */
-        v->deadline_ns = UINT64_MAX;
+        if (now >= v->deadline_ns)
+            visitor_cut(v);
     }
+}
+
+/* Visitors that ended in the middle of a request: the library does not look for an end that came together with bytes,
+ * and would keep the place until the deadline. */
+static bool cut_ended(struct admin *a) {
+    bool any = false;
+    list_for_each (it, &a->visitors) {
+        struct visitor *v = list_entry(it, struct visitor, link);
+        char byte;
+        if (v->arrived || recv(visitor_fd(v), &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0)
+            continue;
+        visitor_cut(v);
+        any = true;
+    }
+    return any;
 }
 
 static int wait_ms(struct admin *a) {
@@ -361,6 +392,16 @@ static int wait_ms(struct admin *a) {
     return (int)ms;
 }
 
+/* A full door opens again only in the library's next turn after a visitor has left, and nothing would wake us for it. */
+static void serve(struct admin *a) {
+    uint64_t n_gone;
+    do {
+        n_gone = a->n_gone;
+        for (size_t i = 0; i < a->n_doors; i++)
+            MHD_run(a->doors[i].daemon);
+    } while (cut_ended(a) || a->n_gone != n_gone);
+}
+
 /* False: asked to stop. */
 static bool turn(struct admin *a) {
     struct pollfd fds[DOORS_MAX + 2] = {{.fd = a->stop_fd, .events = POLLIN},
@@ -374,8 +415,7 @@ static bool turn(struct admin *a) {
     uint64_t now = clock_mono_ns();
     give_up_overdue(a, now);
     cut_overdue(a, now);
-    for (size_t i = 0; i < a->n_doors; i++)
-        MHD_run(a->doors[i].daemon);
+    serve(a);
     return !(fds[0].revents & POLLIN);
 }
 
@@ -387,8 +427,7 @@ static void *run(void *argument) {
         ;
     /* Whoever still waits gets what is there; the library may not be stopped with suspended requests. */
     give_up_overdue(a, UINT64_MAX);
-    for (size_t i = 0; i < a->n_doors; i++)
-        MHD_run(a->doors[i].daemon);
+    serve(a);
     mailbox_close(a->mailbox);
     publish_reader_unregister();
     return NULL;

@@ -32,6 +32,8 @@ void complain(const char *fmt, ...) {
     va_start(ap, fmt);
     text_addv(&t, fmt, ap);
     va_end(ap);
+    while (t.n && t.at[t.n - 1] == '\n') /* the daemon's texts are whole lines */
+        t.n--;
     fputs("ringwallctl: ", stderr);
     put_text(stderr, text_str(&t));
     putc('\n', stderr);
