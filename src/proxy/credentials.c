@@ -89,8 +89,10 @@ void credentials_ask(struct credential_slot *s) {
 }
 
 static void slot_wake(struct credential_slot *s) {
-    struct list *n;
-    while ((n = list_pop_front(&s->flows)))
+    struct list woken = LIST_INIT(woken), *n;
+    while ((n = list_pop_front(&s->flows))) /* whoever parks again (it may have expired already) waits for the next one */
+        list_push_back(&woken, n);
+    while ((n = list_pop_front(&woken)))
         outbound_go(list_entry(n, struct flow, waiting));
     list_for_each (it, &s->tunnels)
         tunnel_touch(list_entry(it, struct tunnel, parked));

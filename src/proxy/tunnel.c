@@ -407,7 +407,7 @@ static void tunnel_fail_legs(struct tunnel *t, bool was_open) {
         if (l->stream.id && !l->stream.gone)
             h2_stream_forget(t->h2, l->stream.id);
         l->stream.gone = true;
-        if (l->closing)
+        if (l->closing || (l->read_ended && l->write_ended)) /* the stream was over; its last bytes are still on their way */
             continue;
         if (t->why[0])
             facts_set(&leg_flow(l)->facts, FACT_DETAIL, str_of(t->why));

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * Goal: whatever the network does, two proxies lose no byte, never let a truncated stream look whole, pass resets on as
+ * resets, end every connection, and keep nothing. Method: the real proxy room (two workers in this thread) with real TLS and
+ * HTTP/2 on the simulated ring, between scripted applications, under many seeds: even ones gentle (everything must get
+ * through), odd ones rough (connections break, descriptors run out, clocks jump, policy and certificates change, pods
+ * leave, nodes drain). `--seed N` runs one seed, `--runs N` the first N. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <ringwall/base/buf.h>
+#include <ringwall/base/log.h>
+#include <ringwall/mail/credential.h>
+#include <ringwall/mail/pod.h>
+
+#include "../unit/model/mesh.h"
+#include "hop.h"
+#include "pki.h"
+#include "ring_sim.h"
+#include "unit.h"
+#include "worker.h"
+
+enum { RUNS_DEFAULT = 200, FLOWS_MAX_PER_RUN = 12, BYTES_MAX = 600000, TURNS_MAX = 600000, WALL_S = 1800000000 };
+enum { NETNS_CLIENT, NETNS_CLIENT2, NETNS_SERVER, NETNS_OUTSIDE, _NETNS_MAX };
+enum { POD_CLIENT = 1, POD_CLIENT2 = 2, POD_SERVER = 3 };
+enum { NODE_A, NODE_B, _NODE_MAX };
+enum way { WAY_TUNNEL, WAY_TUNNEL2, WAY_PLAIN_OUT, WAY_PASSTHROUGH, _WAY_MAX };
+
+#define MESH \
+    "node node-1\ndomain cluster.local\nroot istio-system\nns default ambient\n" \
+    "pod default/client ip=10.0.0.1 sa=client node=node-1 uid=client\n" \
+    "pod default/client2 ip=10.0.0.2 sa=client node=node-1 uid=client2\n" \
+    "pod default/server ip=10.0.0.3 sa=server node=node-2 uid=server\n"
+#define DENY_CLIENTS "policy DENY default/none\nrule from principals=cluster.local/ns/default/sa/client\n"
+#define STRICT "auth default/strict STRICT\n"
+
+static uint64_t seed_now;
+#define require(cond) \
+    do { \
+        if (!(cond)) { \
+            fprintf(stderr, "seed %" PRIu64 ": line %d: %s\n", seed_now, __LINE__, #cond); \
+            exit(1); \
+        } \
+    } while (0)
+
+struct talk;
+struct side {
+    struct talk *talk;
+    struct side *other;
+    struct sim_conn *conn;                     /* NULL: not there (yet) */
+    size_t n_to_send, n_sent, n_got, reset_at; /* reset_at: bytes got after which it resets; 0: never */
+    bool shut, got_fin, got_reset, did_reset, lazy;
+    unsigned salt;
+};
+struct talk { /* one connection between two applications */
+    struct scene *scene;
+    enum way way;
+    struct side client, server;
+    bool refused;
+};
+struct node {
+    struct worker *worker;
+    struct mailbox *mailbox;
+    struct worker_stats stats;
+};
+struct scene {
+    struct sim *sim;
+    bool gentle;
+    int netns[_NETNS_MAX]; /* real descriptors of nothing in particular: pods close theirs; the simulation tells them apart */
+    struct mesh mesh;
+    struct publish_slot world;
+    const char *next_world;
+    unsigned n_worlds;
+    struct node nodes[_NODE_MAX];
+    struct endpoint dialled[65536];
+    uint32_t dialler[65536]; /* pod ids */
+    int outbound[2], hbone, inbound;
+    int served, served_outside;
+    struct talk talks[FLOWS_MAX_PER_RUN];
+    unsigned n_talks;
+};
+static struct scene *scene_now;
+static struct pki pki;
+static struct tls_credential *credentials[2][3]; /* client, server; by generation */
+
+/* ---- applications ---- */
+
+static uint8_t byte_at(const struct side *s, size_t at) {
+    if (at == 0 && s == &s->talk->client)
+        return (uint8_t)(s->talk - s->talk->scene->talks); /* the first byte says which talk this is */
+    return (uint8_t)(at * 131 + at / 256 + s->salt);
+}
+
+static void write_on(struct side *s) {
+    uint8_t bytes[4000];
+    while (s->n_sent < s->n_to_send) {
+        size_t n = min_of(sizeof(bytes), s->n_to_send - s->n_sent);
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = byte_at(s, s->n_sent + i);
+        size_t k = sim_conn_write(s->conn, bytes, n);
+        s->n_sent += k;
+        if (k < n)
+            return;
+    }
+    if (!s->shut) {
+        s->shut = true;
+        sim_conn_shutdown(s->conn);
+    }
+}
+
+static void wake_up(void *context) {
+    struct side *s = context;
+    if (!sim_conn_over(s->conn))
+        sim_conn_read(s->conn, true);
+}
+
+static void got_bytes(struct sim_conn *c, const uint8_t *bytes, size_t n) {
+    struct side *s = sim_conn_context(c);
+    struct rng *rng = ring_sim_rng(s->talk->scene->sim);
+    require(!s->got_fin && !s->got_reset);
+    for (size_t i = 0; i < n; i++)
+        require(bytes[i] == byte_at(s->other, s->n_got + i));
+    s->n_got += n;
+    require(s->n_got <= s->other->n_sent);
+    if (s->reset_at && s->n_got >= s->reset_at) {
+        s->did_reset = true;
+        sim_conn_reset(c);
+    } else if (s->lazy && rng_below(rng, 8) == 0) {
+        sim_conn_read(c, false);
+        ring_sim_after(s->talk->scene->sim, rng_below(rng, 3 * NS_PER_S), wake_up, s);
+    }
+}
+
+static void got_fin(struct sim_conn *c) {
+    struct side *s = sim_conn_context(c);
+    require(!s->got_fin);
+    s->got_fin = true;
+    if (!s->other->shut || s->n_got != s->other->n_sent) /* what looks whole must be whole */
+        fprintf(stderr, "talk %d: the %s saw an end after %zu of %zu bytes\n", (int)(s->talk - s->talk->scene->talks),
+                s == &s->talk->client ? "client" : "server", s->n_got, s->other->n_to_send);
+    require(s->other->shut && s->n_got == s->other->n_sent);
+}
+
+static void got_reset(struct sim_conn *c, int error) {
+    struct side *s = sim_conn_context(c);
+    require(!s->talk->scene->gentle);
+    require(error == -ECONNRESET || error == -EPIPE);
+    s->got_reset = true;
+}
+
+static void got_room(struct sim_conn *c) { write_on(sim_conn_context(c)); }
+
+static void client_connected(struct sim_conn *c, int result) {
+    struct side *s = sim_conn_context(c);
+    s->talk->refused = result < 0;
+    require(result == 0 || !s->talk->scene->gentle);
+    if (result == 0)
+        write_on(s);
+}
+
+static const struct sim_app client_app = {
+    .connected = client_connected, .bytes = got_bytes, .fin = got_fin, .reset = got_reset, .room = got_room};
+
+/* The server learns from the first byte whom it serves. */
+static void server_bytes(struct sim_conn *c, const uint8_t *bytes, size_t n) {
+    if (!sim_conn_context(c)) {
+        require(bytes[0] < scene_now->n_talks);
+        struct side *s = &scene_now->talks[bytes[0]].server;
+        require(!s->conn);
+        s->conn = c;
+        sim_conn_set_context(c, s);
+        got_bytes(c, bytes, n);
+        if (!s->did_reset)
+            write_on(s);
+    } else
+        got_bytes(c, bytes, n);
+}
+static void server_fin(struct sim_conn *c) {
+    require(sim_conn_context(c)); /* every client says something first */
+    got_fin(c);
+}
+static void server_reset(struct sim_conn *c, int error) {
+    if (sim_conn_context(c))
+        got_reset(c, error);
+}
+static void server_room(struct sim_conn *c) {
+    if (sim_conn_context(c))
+        got_room(c);
+}
+static const struct sim_app server_app = {.bytes = server_bytes, .fin = server_fin, .reset = server_reset, .room = server_room};
+
+static struct endpoint endpoint_of(const char *text) {
+    struct endpoint e;
+    require(endpoint_parse(str_of(text), &e));
+    return e;
+}
+
+static void start_talk(void *context) {
+    struct talk *t = context;
+    static const int netns[_WAY_MAX] = {NETNS_CLIENT, NETNS_CLIENT2, NETNS_CLIENT, NETNS_OUTSIDE};
+    static const char *const from[_WAY_MAX] = {"10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.9"};
+    struct endpoint source = {.port = (uint16_t)(20000 + (t - t->scene->talks))};
+    struct endpoint to = endpoint_of(t->way == WAY_PLAIN_OUT ? "10.0.0.8:80" : "10.0.0.3:80");
+    require(addr_parse(str_of(from[t->way]), &source.addr));
+    t->client.conn = ring_sim_connect(t->scene->sim, t->scene->netns[netns[t->way]], &source, &to, &client_app, &t->client);
+}
+
+static bool side_over(const struct side *s) { return s->got_reset || s->did_reset || (s->got_fin && s->shut); }
+static bool talk_over(const struct talk *t) {
+    if (t->refused)
+        return true;
+    return t->client.conn && side_over(&t->client) && (!t->server.conn || side_over(&t->server));
+}
+
+/* ---- what eBPF would do ---- */
+
+static int route(void *context, struct sim_syn *syn) {
+    struct scene *s = context;
+    if (!syn->by_application)
+        return SIM_ROUTE_DEFAULT;
+    if (syn->netns == s->netns[NETNS_OUTSIDE])
+        return s->inbound;
+    s->dialled[syn->from.port] = syn->to;
+    s->dialler[syn->from.port] = syn->netns == s->netns[NETNS_CLIENT] ? POD_CLIENT : POD_CLIENT2;
+    return s->outbound[syn->netns == s->netns[NETNS_CLIENT] ? 0 : 1];
+}
+
+static int origdst(void *context, uint64_t cookie unused_arg, const struct endpoint *client, struct capture_origin *ret) {
+    struct scene *s = context;
+    if (s->dialled[client->port].port == 0)
+        return 1;
+    *ret = (struct capture_origin){.dst = s->dialled[client->port], .workload_id = s->dialler[client->port]};
+    return 0;
+}
+
+/* ---- control threads ---- */
+
+static void publish_world(struct scene *s, const char *more) {
+    struct mesh next;
+    struct world *built = NULL;
+    mesh_init(&next);
+    mesh_add(&next, MESH);
+    mesh_add(&next, more);
+    require(world_build(&next.input, ++s->n_worlds, &next.diags, &built) == 0);
+    publish_reader_offline();
+    world_free(publish_swap(&s->world, built));
+    publish_reader_online();
+    if (s->n_worlds > 1)
+        mesh_deinit(&s->mesh);
+    s->mesh = next;
+}
+
+static void post(struct node *n, struct mail *m) { require(m && mailbox_post(n->mailbox, m) == 0); }
+
+static void post_credential(struct scene *s, unsigned node, unsigned generation) {
+    struct tls_credential *c = credentials[node][generation];
+    post(&s->nodes[node], &mail_credential_new(tls_credential_identity(c), c, NULL)->mail);
+}
+
+static void post_pod(struct scene *s, unsigned node, uint32_t id, const char *name, const char *sa, const char *ip, int netns,
+                     const int *fds) {
+    struct mail_pod *m = mail_pod_new();
+    m->id = id;
+    snprintf(m->uid, sizeof(m->uid), "%s", name);
+    m->identity = pki_identity("cluster.local", "default", sa);
+    require(addr_parse(str_of(ip), &m->addrs[0]));
+    m->n_addrs = 1;
+    m->netns_cookie = (uint64_t)netns;
+    m->netns_fd = s->netns[netns];
+    memcpy(m->listeners, fds, sizeof(m->listeners));
+    post(&s->nodes[node], &m->mail);
+}
+
+/* Worlds are swapped between turns: within one this thread may be a reader. */
+static void event_deny(void *context) { ((struct scene *)context)->next_world = DENY_CLIENTS; }
+static void event_strict(void *context) { ((struct scene *)context)->next_world = STRICT; }
+static void event_allow(void *context) { ((struct scene *)context)->next_world = ""; }
+static void event_rotate(void *context) {
+    post_credential(context, NODE_A, 2);
+    post_credential(context, NODE_B, 2);
+}
+static void event_drain(void *context) {
+    struct scene *s = context;
+    s->inbound = SIM_ROUTE_REFUSE; /* its listener closes */
+    post(&s->nodes[NODE_B], &mail_drain_new(clock_mono_ns() + rng_below(ring_sim_rng(s->sim), 5 * NS_PER_S), NULL)->mail);
+}
+static void event_pod_gone(void *context) {
+    struct scene *s = context;
+    s->outbound[1] = SIM_ROUTE_REFUSE; /* its listener closes */
+    post(&s->nodes[NODE_A], &mail_pod_gone_new(POD_CLIENT2, NULL)->mail);
+}
+
+static void plan_events(struct scene *s) {
+    static void (*const events[])(void *) = {event_deny, event_strict, event_allow, event_rotate, event_drain, event_pod_gone};
+    struct rng *rng = ring_sim_rng(s->sim);
+    if (s->gentle) { /* a rotation disturbs nobody */
+        if (rng_below(rng, 2))
+            ring_sim_after(s->sim, rng_below(rng, 3 * NS_PER_S), event_rotate, s);
+        return;
+    }
+    for (unsigned i = 0; i < array_size(events); i++)
+        if (rng_below(rng, 6) == 0)
+            ring_sim_after(s->sim, rng_below(rng, 6 * NS_PER_S), events[i], s);
+}
+
+/* ---- the scene ---- */
+
+static void make_talks(struct scene *s) {
+    struct rng *rng = ring_sim_rng(s->sim);
+    s->n_talks = 1 + (unsigned)rng_below(rng, FLOWS_MAX_PER_RUN);
+    for (unsigned i = 0; i < s->n_talks; i++) {
+        struct talk *t = &s->talks[i];
+        t->scene = s;
+        t->way = rng_below(rng, 2) ? WAY_TUNNEL : (enum way)rng_below(rng, _WAY_MAX);
+        t->client = (struct side){.talk = t, .other = &t->server, .salt = i * 7};
+        t->server = (struct side){.talk = t, .other = &t->client, .salt = i * 13 + 1};
+        struct side *sides[] = {&t->client, &t->server};
+        for (unsigned k = 0; k < 2; k++) {
+            size_t most = rng_below(rng, 3) ? 3000 : BYTES_MAX;
+            sides[k]->n_to_send = 1 + rng_below(rng, most);
+            sides[k]->lazy = rng_below(rng, 3) == 0;
+            if (!s->gentle && rng_below(rng, 6) == 0)
+                sides[k]->reset_at = 1 + rng_below(rng, most);
+        }
+        ring_sim_after(s->sim, rng_below(rng, 2 * NS_PER_S), start_talk, t);
+    }
+}
+
+static void make_node(struct scene *s, unsigned index) {
+    struct node *n = &s->nodes[index];
+    char why[256] = "";
+    n->mailbox = mailbox_new("sim", 100);
+    require(n->mailbox);
+    struct worker_options o = {.index = index,
+                               .world = &s->world,
+                               .origdst = origdst,
+                               .origdst_context = s,
+                               .mailbox = n->mailbox,
+                               .stats = &n->stats,
+                               .ports = {15001, 15006, 15008},
+                               .flows_max = 64,
+                               .tunnels_max = 64,
+                               .buffers_max = 2048,
+                               .seed = seed_now};
+    require(worker_new(&o, &n->worker, why) == 0);
+}
+
+static void make_pods(struct scene *s) {
+    struct endpoint outbound = endpoint_of("127.0.0.1:15001"), inbound = endpoint_of("10.0.0.3:15006"),
+                    hbone = endpoint_of("10.0.0.3:15008");
+    s->outbound[0] = ring_sim_listen(s->sim, s->netns[NETNS_CLIENT], &outbound);
+    s->outbound[1] = ring_sim_listen(s->sim, s->netns[NETNS_CLIENT2], &outbound);
+    s->inbound = ring_sim_listen(s->sim, s->netns[NETNS_SERVER], &inbound);
+    s->hbone = ring_sim_listen(s->sim, s->netns[NETNS_SERVER], &hbone);
+    post_pod(s, NODE_A, POD_CLIENT, "client", "client", "10.0.0.1", NETNS_CLIENT, (int[]){s->outbound[0], -1, -1, -1});
+    post_pod(s, NODE_A, POD_CLIENT2, "client2", "client", "10.0.0.2", NETNS_CLIENT2, (int[]){s->outbound[1], -1, -1, -1});
+    post_pod(s, NODE_B, POD_SERVER, "server", "server", "10.0.0.3", NETNS_SERVER, (int[]){-1, -1, s->inbound, s->hbone});
+    struct endpoint app = endpoint_of("10.0.0.3:80"), outside = endpoint_of("10.0.0.8:80");
+    s->served = ring_sim_serve(s->sim, s->netns[NETNS_SERVER], &app, &server_app, NULL, NULL);
+    s->served_outside = ring_sim_serve(s->sim, s->netns[NETNS_OUTSIDE], &outside, &server_app, NULL, NULL);
+}
+
+static void turn(struct scene *s) {
+    if (s->next_world)
+        publish_world(s, take_ptr(s->next_world));
+    for (unsigned i = 0; i < _NODE_MAX; i++)
+        if (s->nodes[i].worker)
+            require(worker_turn(s->nodes[i].worker, NS_PER_S) == 0);
+}
+
+static bool all_over(const struct scene *s) {
+    for (unsigned i = 0; i < s->n_talks; i++)
+        if (!talk_over(&s->talks[i]))
+            return false;
+    return true;
+}
+
+static bool nothing_held(const struct scene *s) {
+    for (unsigned i = 0; i < _NODE_MAX; i++)
+        if (pool_used(s->nodes[i].worker->flows))
+            return false;
+    return true;
+}
+
+static void check_gentle(const struct scene *s) {
+    for (unsigned i = 0; i < s->n_talks; i++) {
+        const struct talk *t = &s->talks[i];
+        require(t->client.n_got == t->server.n_to_send && t->server.n_got == t->client.n_to_send);
+        require(t->client.got_fin && t->server.got_fin);
+    }
+    for (unsigned i = 0; i < _NODE_MAX; i++)
+        for (unsigned d = 0; d < _STATS_DIRECTION_MAX; d++)
+            for (unsigned r = 0; r < _CLOSE_REASON_MAX; r++)
+                require(r == CLOSE_FINISHED || counter_get(&s->nodes[i].stats.closed[d][r]) == 0);
+}
+
+static void end_nodes(struct scene *s) {
+    for (unsigned i = 0; i < _NODE_MAX; i++)
+        worker_stop(s->nodes[i].worker);
+    for (unsigned turns = 0; !worker_stopped(s->nodes[0].worker) || !worker_stopped(s->nodes[1].worker); turns++) {
+        require(turns < TURNS_MAX);
+        turn(s);
+    }
+    for (unsigned i = 0; i < _NODE_MAX; i++) {
+        require(buf_pool_used(s->nodes[i].worker->buffers) == 0);
+        require(pool_used(s->nodes[i].worker->tunnels) == 0 && pool_used(s->nodes[i].worker->rejects) == 0);
+        s->nodes[i].worker = worker_free(s->nodes[i].worker);
+        mailbox_unref(s->nodes[i].mailbox);
+    }
+}
+
+static void run(uint64_t seed, bool gentle) {
+    static struct scene scene;
+    struct scene *s = scene_now = &scene;
+    memset(s, 0, sizeof(*s));
+    seed_now = seed;
+    s->sim = ring_sim_new(seed, gentle ? &SIM_FAULTS_SLOW : &SIM_FAULTS_ROUGH);
+    s->gentle = gentle;
+    ring_sim_on_route(s->sim, route, s);
+    publish_world(s, "");
+    for (unsigned i = 0; i < _NETNS_MAX; i++)
+        require((s->netns[i] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0);
+    for (unsigned i = 0; i < _NODE_MAX; i++)
+        make_node(s, i);
+    make_pods(s);
+    if (gentle || rng_below(ring_sim_rng(s->sim), 8)) /* sometimes there is no certificate at all */
+        post_credential(s, NODE_A, 1);
+    post_credential(s, NODE_B, 1);
+    make_talks(s);
+    plan_events(s);
+    for (unsigned turns = 0; !all_over(s) || !nothing_held(s); turns++) {
+        require(turns < TURNS_MAX);
+        turn(s);
+    }
+    if (gentle)
+        check_gentle(s);
+    end_nodes(s);
+    ring_sim_unlisten(s->sim, s->served);
+    ring_sim_unlisten(s->sim, s->served_outside);
+    struct sim_stats stats;
+    ring_sim_get_stats(s->sim, &stats);
+    require(stats.n_open == 0 && stats.n_in_flight == 0 && stats.n_violations == 0);
+    ring_sim_free(s->sim);
+    close(s->netns[NETNS_OUTSIDE]);
+    publish_reader_offline();
+    world_free(publish_swap(&s->world, NULL));
+    publish_reader_online();
+    mesh_deinit(&s->mesh);
+}
+
+static void make_credentials(void) {
+    static const char *const accounts[] = {"client", "server"};
+    pki_init(&pki, "cluster.local", WALL_S);
+    for (unsigned a = 0; a < array_size(accounts); a++)
+        for (unsigned g = 1; g < 3; g++) {
+            struct identity identity = pki_identity("cluster.local", "default", accounts[a]);
+            struct tls_credential_spec spec = {.identity = &identity, .trust = pki.trust, .generation = g};
+            const char *why = NULL;
+            pki_leaf(&pki, NULL, &identity, PKI_FLAWLESS, &spec.key, &spec.chain);
+            require(tls_credential_new(&spec, WALL_S, &credentials[a][g], &why) == 0);
+        }
+}
+
+static uint64_t number(const char *text) {
+    uint64_t v;
+    require(text && str_u64(str_of(text), UINT64_MAX, &v));
+    return v;
+}
+
+int main(int argc, char **argv) {
+    uint64_t only = 0, runs = RUNS_DEFAULT;
+    for (int i = 1; i < argc; i += 2) {
+        if (strcmp(argv[i], "--seed") == 0)
+            only = number(argv[i + 1]);
+        else if (strcmp(argv[i], "--runs") == 0)
+            runs = number(argv[i + 1]);
+        else {
+            fprintf(stderr, "usage: %s [--seed N | --runs N]\n", argv[0]);
+            return 2;
+        }
+    }
+    const struct log_options quiet = {.level = LOG_ERROR, .access_path = only ? "stderr" : "none"};
+    require(log_start(&quiet) == 0);
+    publish_reader_register();
+    make_credentials();
+    for (uint64_t seed = only ? only : 1; seed <= (only ? only : runs); seed++)
+        run(seed, seed % 2 == 0);
+    for (unsigned a = 0; a < 2; a++)
+        for (unsigned g = 1; g < 3; g++)
+            tls_credential_unref(credentials[a][g]);
+    pki_deinit(&pki);
+    publish_reader_unregister();
+    log_stop();
+    if (!only)
+        printf("%" PRIu64 " seeds: every stream whole or cut, nothing left\n", runs);
+    return 0;
+}
