@@ -7,6 +7,8 @@ import subprocess
 
 from lab import LabError
 
+HBONE_PORT = 15008
+
 
 class Capture:
     """with Capture(lab, node, device) as seen: ...; the questions are for after the block."""
@@ -61,10 +63,11 @@ class Capture:
         return any(marker in s for s in streams.values())
 
     def ports(self):
-        """The service ports: of each connection, the one its first packet went to."""
+        """The service port of each connection: HBONE's when it is one end, else where the first packet seen went to."""
         seen = {}
         for addresses, ports, _, _ in self.packets:
-            seen.setdefault(frozenset(((addresses[0], ports[0]), (addresses[1], ports[1]))), ports[1])
+            ends = frozenset(((addresses[0], ports[0]), (addresses[1], ports[1])))
+            seen.setdefault(ends, HBONE_PORT if HBONE_PORT in ports else ports[1])
         return set(seen.values())
 
     def tls_versions(self):
