@@ -122,7 +122,7 @@ static int probe_once(struct ring *r, enum recv_mode mode) {
             break;
         if (cqe->flags & IORING_CQE_F_BUFFER)
             recv_buffers_return(r, cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-        k = min_of(cqe->res, 0);
+        k = cqe->res == -ENOBUFS ? 0 : min_of(cqe->res, 0); /* a ring with one buffer: understood, and done */
         more = cqe->flags & IORING_CQE_F_MORE;
         io_uring_cqe_seen(&r->uring, cqe);
     }

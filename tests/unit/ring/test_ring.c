@@ -426,6 +426,37 @@ static void timers_bound_the_wait(void) {
 }
 static void test_a_timer_ends_the_wait(void **state) { on_each_flavour(timers_bound_the_wait); }
 
+static void overflow(void) {
+    /* More completions at once than the completion queue holds: the kernel keeps them, we count that, none is lost. */
+    enum { N = 200 };
+    struct ring *r = make_ring(1, 1, 64);
+    static struct heard h[N];
+    int fds[N];
+    memset(h, 0, sizeof(h));
+    for (unsigned i = 0; i < N; i++) {
+        fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        assert_true(fds[i] >= 0);
+        ring_poll_in(r, &h[i].op, fds[i], hear);
+    }
+    assert_int_equal(ring_turn(r, 0, NULL), 0);
+    for (unsigned i = 0; i < N; i++)
+        assert_int_equal(eventfd_write(fds[i], 1), 0);
+    for (unsigned i = 0; i < N; i++)
+        turn_until(r, h[i].n_calls);
+    for (unsigned i = 0; i < N; i++)
+        ring_cancel(r, &h[i].op);
+    for (unsigned i = 0; i < N; i++) {
+        turn_until(r, h[i].n_last);
+        assert_int_equal(h[i].n_last, 1);
+        close(fds[i]);
+    }
+    struct ring_stats s;
+    ring_get_stats(r, &s);
+    assert_true(s.cq_overflows > 0);
+    finish(r);
+}
+static void test_an_overflow_of_completions_is_counted_and_loses_nothing(void **state) { on_each_flavour(overflow); }
+
 /* --- what only a bug does --- */
 
 static void submit_twice(void *unused) {
@@ -469,6 +500,7 @@ int main(void) {
         cmocka_unit_test(test_more_ops_than_entries),
         cmocka_unit_test(test_poll_hears_each_event),
         cmocka_unit_test(test_a_timer_ends_the_wait),
+        cmocka_unit_test(test_an_overflow_of_completions_is_counted_and_loses_nothing),
         cmocka_unit_test(test_misuse_ends_the_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
