@@ -4,8 +4,9 @@
  * The library gets no trust anchors: without them it can approve of nobody, so a peer is in only when session_judge says
  * so, and nothing that a peer sends can grow the library's store.
  * Groups are P-256, then P-384. X25519 is left out: the x86-64 code of this release does not fully reduce its result
- * (CVE-2026-10512; the last addition of curve25519_x64 and curve25519_avx2 may leave bit 255 set). A peer that offers
- * X25519 first is asked again (HelloRetryRequest), one round trip for a tunnel that then carries many flows. */
+ * (CVE-2026-10512; the last addition of curve25519_x64 and curve25519_avx2 may leave bit 255 set), so deploy/setup does not build
+ * it. A peer that offers X25519 first is asked again (HelloRetryRequest), one round trip for a tunnel that then carries many flows.
+ */
 #include <errno.h>
 #include <stdlib.h>
 
