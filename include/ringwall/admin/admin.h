@@ -35,4 +35,6 @@ struct admin_options {
 };
 struct admin;
 int admin_start(const struct admin_options *o, struct admin **ret, char why[256]) must_check;
+/* Name and version of the library behind this room, for `ringwall version`. Returns `to`. */
+const char *admin_library_text(char *to, size_t n);
 struct admin *admin_stop(struct admin *a);
