@@ -5,6 +5,7 @@
  * signal. Faults stay open: blocked, they would kill without a word from a sanitizer's handler. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *a
     cleanup_free struct thread_begin *begin = calloc(1, sizeof(*begin));
     if (!begin)
         return err_origin(-ENOMEM);
-    strcpy(begin->name, name);
+    snprintf(begin->name, sizeof(begin->name), "%s", name);
     begin->run = run;
     begin->argument = argument;
 

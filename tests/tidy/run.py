@@ -167,7 +167,7 @@ def check_sources():
 def check_format():
     files = [p for p in tracked() if p.suffix in (".c", ".h") and p.parts[-2] != "tbl"]
     done = subprocess.run(["clang-format", "--dry-run", "-Werror", *map(str, files)], text=True, capture_output=True, cwd=ROOT)
-    return sorted({line.split(":")[0] for line in done.stderr.splitlines() if "error:" in line})
+    return sorted({m.group(1) for m in re.finditer(r"^(/\S+?):\d+:\d+: error:", done.stderr, re.M)})
 
 
 def check_dead_files():

@@ -29,7 +29,7 @@ struct admin_options {
     bool (*ready_fn)(void *context, char why[128]);
     void *ready_context;
     const char *version, *node;
-    const char *config_json; /* effective node file as JSON, for /config_dump; no secret in it */
+    const char *config_json;                                   /* effective node file as JSON, for /config_dump; no secret in it */
     uint64_t (*capture_counts)(void *context, unsigned index); /* index = enum capture_count; NULL: none */
     void *capture_context;
 };

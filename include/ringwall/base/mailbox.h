@@ -29,7 +29,7 @@ DEFINE_FREEP(struct mailbox, mailbox_unref)
 /* 0: handed over. 1: full. 2: closed. Any thread. */
 int mailbox_post(struct mailbox *b, struct mail *m) must_check;
 void mailbox_close(struct mailbox *b);        /* consumer: further posts are refused; what is queued can still be taken */
-bool mailbox_closed(struct mailbox *b);     /* any thread: mailbox_close was called */
+bool mailbox_closed(struct mailbox *b);       /* any thread: mailbox_close was called */
 int mailbox_eventfd(const struct mailbox *b); /* readable while there may be mail; owned by the mailbox; O_NONBLOCK */
 /* Consumer: reads the eventfd, then takes mail until NULL. One that stops earlier raises the event again before it
  * waits, or keeps its own note that mail is left: the eventfd is written once between two clears. */

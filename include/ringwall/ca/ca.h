@@ -12,7 +12,7 @@
 
 struct ca;
 struct ca_options {
-    bool builtin;           /* self-signed root made at first start in `dir`; else files with Istio's names in `dir` */
+    bool builtin; /* self-signed root made at first start in `dir`; else files with Istio's names in `dir` */
     const char *dir;
     const char *trust_domain, *node;
     uint32_t ttl_default_s, ttl_max_s; /* 24 h, 90 days */

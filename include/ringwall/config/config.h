@@ -13,10 +13,11 @@ enum { CONFIG_DEBOUNCE_MS = 50, CONFIG_DEBOUNCE_MAX_MS = 1000 };
 struct config;
 struct config_options {
     struct mesh_options mesh;
-    struct publish_slot *slot;      /* worlds are published here */
-    struct mailbox **listeners;     /* get a mail_world (mail/world.h) after each publication; references are taken */
+    struct publish_slot *slot;  /* worlds are published here */
+    struct mailbox **listeners; /* get a mail_world (mail/world.h) after each publication; references are taken */
     size_t n_listeners;
 };
 int config_start(const struct config_options *o, struct config **ret) must_check; /* the first load happens in the thread */
 struct mailbox *config_mailbox(struct config *c); /* takes mail_ask (mail/ask.h): ASK_STATUS; borrowed */
-struct config *config_stop(struct config *c);     /* joins; the last world stays published and is the caller's: publish_swap(slot, NULL) */
+struct config *
+config_stop(struct config *c); /* joins; the last world stays published and is the caller's: publish_swap(slot, NULL) */

@@ -11,7 +11,7 @@
 enum { MESH_FILES_MAX = 100000, MESH_DEPTH_MAX = 16 };
 struct mesh_loader;
 struct mesh_options {
-    const char *dir; /* diagnostics name files as dir/... */
+    const char *dir;                       /* diagnostics name files as dir/... */
     const struct world_settings *settings; /* copied */
     enum { MESH_ENROL_LABEL, MESH_ENROL_ALL, MESH_ENROL_NONE } enrol;
     uint64_t bytes_max; /* limits.meshBytes */

@@ -15,9 +15,10 @@
 enum { IDENTITY_IN_FLIGHT_MAX = 8, IDENTITIES_MAX = 16384 };
 struct identity_manager;
 struct identity_options {
-    struct mailbox *mailbox;   /* its own: mail_identities, mail_credential_want, mail_ask; made by app, because the workers must know it first */
-    struct mailbox *ca;        /* takes mail_bytes */
-    struct mailbox **workers;  /* get mail_credential: the workers, and main */
+    struct mailbox *
+        mailbox; /* its own: mail_identities, mail_credential_want, mail_ask; made by app, because the workers must know it first */
+    struct mailbox *ca;       /* takes mail_bytes */
+    struct mailbox **workers; /* get mail_credential: the workers, and main */
     size_t n_workers;
     const char *node;
     uint32_t ttl_s;

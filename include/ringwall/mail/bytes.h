@@ -11,4 +11,5 @@ struct mail_bytes {
     struct mailbox *reply; /* a reference, owned; NULL in answers */
 };
 extern const struct mail_type mail_bytes_type;
-struct mail_bytes *mail_bytes_new(uint8_t *bytes /* taken on success */, size_t n, struct mailbox *reply); /* takes a reference of reply */
+struct mail_bytes *mail_bytes_new(uint8_t *bytes /* taken on success */, size_t n,
+                                  struct mailbox *reply); /* takes a reference of reply */

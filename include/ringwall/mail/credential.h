@@ -27,4 +27,5 @@ struct mail_credential {
 extern const struct mail_type mail_identities_type, mail_credential_want_type, mail_credential_type;
 struct mail_identities *mail_identities_new(size_t n); /* items zeroed; NULL: no memory */
 struct mail_credential_want *mail_credential_want_new(const struct identity *i);
-struct mail_credential *mail_credential_new(const struct identity *i, struct tls_credential *c, const char *why); /* takes a reference of c */
+struct mail_credential *mail_credential_new(const struct identity *i, struct tls_credential *c,
+                                            const char *why); /* takes a reference of c */

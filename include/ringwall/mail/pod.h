@@ -16,8 +16,8 @@ struct mail_pod {
     struct addr addrs[POD_ADDRS_MAX];
     size_t n_addrs;
     uint64_t netns_cookie;
-    int netns_fd;                          /* a duplicate, owned */
-    int listeners[_CAPTURE_LISTENER_MAX];  /* this worker's, owned; -1: none */
+    int netns_fd;                         /* a duplicate, owned */
+    int listeners[_CAPTURE_LISTENER_MAX]; /* this worker's, owned; -1: none */
 };
 /* main -> each worker: the workload left. Its flows end (WORKLOAD_GONE), its listeners close. */
 struct mail_pod_gone {

@@ -36,10 +36,10 @@ struct tls_cert_facts {
     uint8_t path_len;
     bool has_key_usage, digital_signature, key_cert_sign, crl_sign;
     bool has_eku, server_auth, client_auth;
-    unsigned n_uri_san;          /* URI names in the SAN extension, counted by type */
-    bool uri_is_identity;        /* the first URI SAN parses as a mesh identity */
-    struct identity identity;    /* then this one */
-    char uri[IDENTITY_TEXT_MAX + 1]; /* the first URI SAN, cleaned for logs; may be cut */
+    unsigned n_uri_san;                               /* URI names in the SAN extension, counted by type */
+    bool uri_is_identity;                             /* the first URI SAN parses as a mesh identity */
+    struct identity identity;                         /* then this one */
+    char uri[IDENTITY_TEXT_MAX + 1];                  /* the first URI SAN, cleaned for logs; may be cut */
     char subject[TLS_NAME_MAX], issuer[TLS_NAME_MAX]; /* "O=cluster.local, CN=node-1" */
     char subject_cn[64], subject_o[TLS_NAME_MAX];     /* empty when absent; a name with NUL or control bytes: empty */
     char issuer_cn[64], issuer_o[TLS_NAME_MAX];
@@ -50,7 +50,8 @@ int tls_cert_read(const uint8_t *der, size_t n, struct tls_cert_facts *ret) must
 
 /* Trust anchors of one trust domain. Immutable after it is made, shared by reference count (any thread). */
 struct tls_bundle;
-int tls_bundle_new(struct str trust_domain, const struct tls_der_list *roots, struct tls_bundle **ret) must_check; /* 1: a root is no CA certificate or list empty */
+/* 1: a root is no CA certificate, or the list is empty */
+int tls_bundle_new(struct str trust_domain, const struct tls_der_list *roots, struct tls_bundle **ret) must_check;
 struct tls_bundle *tls_bundle_ref(struct tls_bundle *b);
 struct tls_bundle *tls_bundle_unref(struct tls_bundle *b);
 DEFINE_FREEP(struct tls_bundle, tls_bundle_unref)
@@ -106,8 +107,8 @@ struct tls_peer {
 typedef bool (*tls_node_covers_fn)(void *context, struct str node, const struct identity *identity);
 
 /* Walks leaf-first `chain` to a root of the leaf's trust domain. now_s is wall time. role is the *peer's* role. */
-enum tls_trust_verdict tls_chain_verify(const struct tls_trust *trust, const struct tls_der_list *chain, enum tls_role role, int64_t now_s,
-                                        tls_node_covers_fn covers, void *covers_context, struct tls_peer *ret);
+enum tls_trust_verdict tls_chain_verify(const struct tls_trust *trust, const struct tls_der_list *chain, enum tls_role role,
+                                        int64_t now_s, tls_node_covers_fn covers, void *covers_context, struct tls_peer *ret);
 /* Does `issuer` (a CA certificate) sign `cert`, by signature only? */
 bool tls_cert_signed_by(const uint8_t *cert, size_t n, const uint8_t *issuer, size_t issuer_n);
 bool tls_cert_matches_key(const uint8_t *cert, size_t n, const struct tls_key *key);

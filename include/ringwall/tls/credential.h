@@ -9,14 +9,15 @@
 struct tls_credential;
 struct tls_credential_spec {
     const struct identity *identity;
-    struct tls_key *key;        /* taken on success */
-    struct tls_der_list chain;  /* leaf first, without the root; taken on success */
-    struct tls_trust *trust;    /* bundles in force; a reference is taken, see tls_trust_ref */
-    uint64_t generation;        /* grows by one with each credential of this identity */
+    struct tls_key *key;       /* taken on success */
+    struct tls_der_list chain; /* leaf first, without the root; taken on success */
+    struct tls_trust *trust;   /* bundles in force; a reference is taken, see tls_trust_ref */
+    uint64_t generation;       /* grows by one with each credential of this identity */
 };
 /* Verifies: leaf's one URI is the identity, key matches, chain verifies against the bundle of its own trust domain.
  * 0, or 1: refused, with the reason in ret_why (static text). */
-int tls_credential_new(struct tls_credential_spec *spec, int64_t now_s, struct tls_credential **ret, const char **ret_why) must_check;
+int tls_credential_new(struct tls_credential_spec *spec, int64_t now_s, struct tls_credential **ret,
+                       const char **ret_why) must_check;
 struct tls_credential *tls_credential_ref(struct tls_credential *c);
 struct tls_credential *tls_credential_unref(struct tls_credential *c);
 DEFINE_FREEP(struct tls_credential, tls_credential_unref)
@@ -29,7 +30,8 @@ int64_t tls_credential_not_after(const struct tls_credential *c); /* the earlies
 const struct tls_cert_facts *tls_credential_leaf(const struct tls_credential *c);
 
 /* Bundles, reference counted beside the struct of tls/cert.h. */
-struct tls_trust *tls_trust_new(struct tls_bundle **bundles, size_t n, uint64_t generation); /* takes a reference of each; NULL: no memory */
+struct tls_trust *tls_trust_new(struct tls_bundle **bundles, size_t n,
+                                uint64_t generation); /* takes a reference of each; NULL: no memory */
 struct tls_trust *tls_trust_ref(struct tls_trust *t);
 struct tls_trust *tls_trust_unref(struct tls_trust *t);
 DEFINE_FREEP(struct tls_trust, tls_trust_unref)

@@ -32,8 +32,8 @@ struct tls_issuer {
     size_t cert_n;
 };
 /* Signs with the issuer's key. now_s is wall time; ttl_s > 0. 1: the issuer's certificate is over. */
-int tls_issue_leaf(const struct tls_issuer *issuer, const struct tls_csr *csr, const struct identity *identity, int64_t now_s, int64_t ttl_s,
-                   struct tls_der *ret) must_check;
+int tls_issue_leaf(const struct tls_issuer *issuer, const struct tls_csr *csr, const struct identity *identity, int64_t now_s,
+                   int64_t ttl_s, struct tls_der *ret) must_check;
 
 struct tls_ca_spec {
     struct str trust_domain; /* subject O */
@@ -43,4 +43,5 @@ struct tls_ca_spec {
 };
 int tls_issue_root(const struct tls_key *key, const struct tls_ca_spec *spec, struct tls_der *ret) must_check;
 /* A node's signing certificate: CA, path length as given, no nameConstraints, keyCertSign + cRLSign. */
-int tls_issue_ca(const struct tls_issuer *issuer, const struct tls_key *subject_key, const struct tls_ca_spec *spec, struct tls_der *ret) must_check;
+int tls_issue_ca(const struct tls_issuer *issuer, const struct tls_key *subject_key, const struct tls_ca_spec *spec,
+                 struct tls_der *ret) must_check;

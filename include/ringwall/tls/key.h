@@ -13,7 +13,7 @@ enum tls_key_verdict { TLS_KEY_OK = 0, TLS_KEY_MALFORMED = 1, TLS_KEY_UNSUPPORTE
 int tls_library_init(void) must_check; /* once, before threads: wolfSSL's own start */
 void tls_library_cleanup(void);
 
-int tls_key_generate(struct tls_key **ret) must_check; /* P-256 */
+int tls_key_generate(struct tls_key **ret) must_check;                 /* P-256 */
 int tls_key_from_pem(struct str pem, struct tls_key **ret) must_check; /* SEC1, PKCS#1 or PKCS#8, unencrypted; verdicts above */
 int tls_key_to_pem(const struct tls_key *k, struct secret *ret_pem) must_check; /* PKCS#8 */
 struct tls_key *tls_key_free(struct tls_key *k);

@@ -33,12 +33,12 @@ struct tls_session *tls_session_free(struct tls_session *s);
 DEFINE_FREEP(struct tls_session, tls_session_free)
 
 enum tls_session_verdict {
-    TLS_DONE = 0,       /* handshake: complete and the peer is trusted. open: bytes given. seal: all taken */
-    TLS_WANT_INPUT = 1, /* needs more ciphertext in `in` */
+    TLS_DONE = 0,        /* handshake: complete and the peer is trusted. open: bytes given. seal: all taken */
+    TLS_WANT_INPUT = 1,  /* needs more ciphertext in `in` */
     TLS_WANT_OUTPUT = 2, /* `out` is at its bound: drain, then call again */
-    TLS_CLOSED = 3,     /* close_notify of the peer was read: an orderly end of the stream */
-    TLS_REFUSED = 4,    /* peer's certificate refused: tls_session_trust says why */
-    TLS_BROKEN = 5,     /* protocol error, bad record, alert; tls_session_error says which */
+    TLS_CLOSED = 3,      /* close_notify of the peer was read: an orderly end of the stream */
+    TLS_REFUSED = 4,     /* peer's certificate refused: tls_session_trust says why */
+    TLS_BROKEN = 5,      /* protocol error, bad record, alert; tls_session_error says which */
 };
 /* Advances the handshake as far as input allows. */
 int tls_session_handshake(struct tls_session *s, int64_t now_s) must_check;
@@ -46,12 +46,13 @@ int tls_session_handshake(struct tls_session *s, int64_t now_s) must_check;
 int tls_session_open(struct tls_session *s, uint8_t *to, size_t cap, size_t *ret_n) must_check;
 /* Encrypts n bytes, 16 KiB records; *ret_taken tells how many were taken (may be short with TLS_WANT_OUTPUT). */
 int tls_session_seal(struct tls_session *s, const uint8_t *bytes, size_t n, size_t *ret_taken) must_check;
-int tls_session_close(struct tls_session *s) must_check; /* appends close_notify; further seals are refused */
+int tls_session_close(struct tls_session *s) must_check;              /* appends close_notify; further seals are refused */
 const struct tls_peer *tls_session_peer(const struct tls_session *s); /* after the handshake; NULL before */
 enum tls_trust_verdict tls_session_trust(const struct tls_session *s);
-const char *tls_session_error(const struct tls_session *s);  /* static text for logs, e.g. "no client certificate", "ALPN: no h2" */
-const char *tls_session_suite(const struct tls_session *s);  /* "TLS_AES_256_GCM_SHA384" */
-/* Name and version of the library behind this room, and the code paths of its cryptography, for `ringwall version`. Returns `to`. */
+const char *tls_session_error(const struct tls_session *s); /* static text for logs, e.g. "no client certificate", "ALPN: no h2" */
+const char *tls_session_suite(const struct tls_session *s); /* "TLS_AES_256_GCM_SHA384" */
+/* Name and version of the library behind this room, and the code paths of its cryptography, for `ringwall version`. Returns `to`.
+ */
 const char *tls_library_text(char *to, size_t n);
-size_t tls_memory_used(void); /* bytes the library holds, all threads */
+size_t tls_memory_used(void);        /* bytes the library holds, all threads */
 void tls_memory_limit(size_t bytes); /* allocations past it fail: handshakes are refused */

@@ -17,14 +17,21 @@ enum {
     H2_FRAME_MAX = 1024 * 1024,              /* largest DATA frame accepted from a peer */
     H2_SEND_FRAME_MAX = 16 * 1024 - 64,      /* largest DATA payload we send: frame and header fit one TLS record */
     H2_HEADER_LIST_MAX = 16 * 1024,
-    H2_STREAMS_MAX = 200,                    /* advertised by a server */
-    H2_RESETS_MAX_PER_S = 200,               /* requests a peer may take back unanswered a second, burst twice that */
-    H2_CONTROL_MAX_PER_S = 500,              /* PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE of 1, a second */
-    H2_CONTROL_BACKLOG_MAX = 1000,           /* replies (ACKs) queued for a peer that does not read */
+    H2_STREAMS_MAX = 200,          /* advertised by a server */
+    H2_RESETS_MAX_PER_S = 200,     /* requests a peer may take back unanswered a second, burst twice that */
+    H2_CONTROL_MAX_PER_S = 500,    /* PING, SETTINGS, PRIORITY, empty DATA, WINDOW_UPDATE of 1, a second */
+    H2_CONTROL_BACKLOG_MAX = 1000, /* replies (ACKs) queued for a peer that does not read */
 };
 enum h2_error { /* RFC 9113 section 7 */
-    H2_NO_ERROR = 0, H2_PROTOCOL_ERROR = 1, H2_INTERNAL_ERROR = 2, H2_FLOW_CONTROL_ERROR = 3, H2_STREAM_CLOSED = 5,
-    H2_REFUSED_STREAM = 7, H2_CANCEL = 8, H2_CONNECT_ERROR = 10, H2_ENHANCE_YOUR_CALM = 11,
+                H2_NO_ERROR = 0,
+                H2_PROTOCOL_ERROR = 1,
+                H2_INTERNAL_ERROR = 2,
+                H2_FLOW_CONTROL_ERROR = 3,
+                H2_STREAM_CLOSED = 5,
+                H2_REFUSED_STREAM = 7,
+                H2_CANCEL = 8,
+                H2_CONNECT_ERROR = 10,
+                H2_ENHANCE_YOUR_CALM = 11,
 };
 
 struct h2;
@@ -41,7 +48,7 @@ struct h2_callbacks {
     void (*response)(void *owner, int32_t id, void *stream, const struct h2_header *headers, size_t n, bool end_stream);
     /* payload; valid during the call; count it delivered later by h2_stream_delivered */
     void (*data)(void *owner, int32_t id, void *stream, const uint8_t *bytes, size_t n);
-    void (*end)(void *owner, int32_t id, void *stream);                   /* END_STREAM of the peer */
+    void (*end)(void *owner, int32_t id, void *stream); /* END_STREAM of the peer */
     /* The stream is gone: by a reset of either side (error told) or after both ended (H2_NO_ERROR, orderly = true). Last call for
      * it, exactly once for each stream opened or shown, but not after h2_refuse or h2_stream_forget, nor by h2_free. A peer's
      * RST_STREAM(NO_ERROR) before both ends is told as error 0 and orderly false. */
@@ -51,7 +58,7 @@ struct h2_callbacks {
     size_t (*pull)(void *owner, int32_t id, void *stream, uint8_t *to, size_t cap, bool *ret_end);
     void (*goaway)(void *owner, uint32_t error, int32_t last_id); /* peer drains: open nothing more */
     void (*ping_ack)(void *owner, uint64_t payload);
-    void (*settings)(void *owner, uint32_t max_streams);          /* peer's SETTINGS arrived */
+    void (*settings)(void *owner, uint32_t max_streams); /* peer's SETTINGS arrived */
 };
 
 int h2_client_new(const struct h2_callbacks *cb, void *owner, struct h2 **ret) must_check; /* -ENOMEM */
@@ -69,19 +76,22 @@ size_t h2_drain(struct h2 *h, uint8_t *to, size_t cap);
 bool h2_wants_send(const struct h2 *h);
 bool h2_finished(const struct h2 *h); /* neither direction will carry anything more */
 
-/* Client: opens a stream. 0 with its id, or 1: no stream can be opened (limit, GOAWAY, ids used up). Names and values are copied. */
+/* Client: opens a stream. 0 with its id, or 1: no stream can be opened (limit, GOAWAY, ids used up). Names and values are copied.
+ */
 int h2_connect(struct h2 *h, const struct h2_header *headers, size_t n, void *stream, int32_t *ret_id) must_check;
-int h2_accept(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n, void *stream) must_check; /* headers with :status 200, stream stays open; 1: gone */
-int h2_refuse(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n) must_check;               /* headers with :status, END_STREAM; 1: gone */
-void h2_stream_attach(struct h2 *h, int32_t id, void *stream);     /* server: gives a request its context before the answer */
-void h2_stream_ready(struct h2 *h, int32_t id);                    /* pull has something again */
-void h2_stream_delivered(struct h2 *h, int32_t id, size_t n);      /* n bytes of data left our memory */
+/* Answers a request: accept keeps the stream open (headers with :status 200), refuse ends it. 1: the stream is gone. */
+int h2_accept(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n, void *stream) must_check;
+int h2_refuse(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n) must_check;
+void h2_stream_attach(struct h2 *h, int32_t id, void *stream); /* server: gives a request its context before the answer */
+void h2_stream_ready(struct h2 *h, int32_t id);                /* pull has something again */
+void h2_stream_delivered(struct h2 *h, int32_t id, size_t n);  /* n bytes of data left our memory */
 void h2_stream_reset(struct h2 *h, int32_t id, uint32_t error);
-void h2_stream_forget(struct h2 *h, int32_t id);                   /* no more callbacks for it; reset with CANCEL unless both sides ended */
-size_t h2_streams(const struct h2 *h);                             /* open now */
-size_t h2_stream_unsent_window(const struct h2 *h, int32_t id);    /* bytes the peer lets us send on it now */
+void h2_stream_forget(struct h2 *h, int32_t id); /* no more callbacks for it; reset with CANCEL unless both sides ended */
+size_t h2_streams(const struct h2 *h);           /* open now */
+size_t h2_stream_unsent_window(const struct h2 *h, int32_t id); /* bytes the peer lets us send on it now */
 void h2_ping(struct h2 *h, uint64_t payload);
-void h2_goaway(struct h2 *h, uint32_t error); /* H2_NO_ERROR: graceful, open streams go on; else the session ends at the next drain */
+void h2_goaway(struct h2 *h,
+               uint32_t error); /* H2_NO_ERROR: graceful, open streams go on; else the session ends at the next drain */
 /* Name and version of the library behind this room, for `ringwall version`. Returns `to`. */
 const char *h2_library_text(char *to, size_t n);
 const char *h2_error_text(uint32_t error);

@@ -32,7 +32,7 @@ void json_bool(struct json_writer *w, const char *key, bool v);
 void json_null(struct json_writer *w, const char *key);
 void json_raw(struct json_writer *w, const char *key, struct str json); /* a complete JSON value */
 
-struct json; /* a node; owned by the root */
+struct json;                                            /* a node; owned by the root */
 struct json *json_read(struct str text, char why[128]); /* NULL with why */
 void json_free(struct json *root);
 const struct json *json_get(const struct json *object, const char *key); /* NULL when absent or no object */

@@ -12,8 +12,8 @@ enum { YAML_DEPTH_MAX = 64, YAML_NODES_MAX = 4000000, YAML_SCALAR_MAX = 1024 * 1
 enum yaml_kind { YAML_SCALAR, YAML_SEQUENCE, YAML_MAPPING };
 struct yaml_node { /* millions of them: no padding */
     enum yaml_kind kind;
-    bool quoted;           /* scalar was quoted or a block: always a string */
-    uint32_t line, column; /* from 1; of an absent value, its key's */
+    bool quoted;            /* scalar was quoted or a block: always a string */
+    uint32_t line, column;  /* from 1; of an absent value, its key's */
     struct yaml_node *next; /* sibling in the sequence or mapping */
     struct str key;         /* in a mapping: this entry's key */
     uint32_t key_line, key_column;
@@ -31,5 +31,5 @@ struct yaml_error {
 int yaml_parse(struct str text, struct arena *a, int (*document)(void *context, struct yaml_node *root), void *context,
                struct yaml_error *ret_error) must_check;
 struct yaml_node *yaml_get(const struct yaml_node *mapping, const char *key); /* NULL: absent or no mapping */
-bool yaml_is_null(const struct yaml_node *n); /* NULL pointer, empty plain scalar, ~ or null */
+bool yaml_is_null(const struct yaml_node *n);                                 /* NULL pointer, empty plain scalar, ~ or null */
 #define yaml_for_each(it, parent) for (struct yaml_node *it = (parent) ? (parent)->first : NULL; it; it = it->next)
