@@ -55,4 +55,5 @@ const char *tls_session_suite(const struct tls_session *s); /* "TLS_AES_256_GCM_
  */
 const char *tls_library_text(char *to, size_t n);
 size_t tls_memory_used(void);        /* bytes the library holds, all threads */
-void tls_memory_limit(size_t bytes); /* allocations past it fail: handshakes are refused */
+/* At it new sessions are refused; an eighth above it allocations fail, so what is open has room to go on. */
+void tls_memory_limit(size_t bytes);

@@ -396,6 +396,15 @@ static void test_groups(void **state) {
     child_end(&c);
 }
 
+/* HBONE has no server name; one that comes all the same means nothing. */
+static void test_server_name_is_ignored(void **state) {
+    static struct child c;
+    struct end e;
+    assert_int_equal(against_client(&c, &e, (const char *const[]){CLIENT_GOOD, "-servername", "example.org", NULL}), TLS_DONE);
+    end_deinit(&e);
+    child_end(&c);
+}
+
 static void test_suites(void **state) {
     static struct child c;
     struct end e;
@@ -506,9 +515,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_client),          cmocka_unit_test(test_close_is_understood),
         cmocka_unit_test(test_server),          cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_suites),          cmocka_unit_test(test_refused_clients),
-        cmocka_unit_test(test_refused_servers), cmocka_unit_test(test_flawed_clients),
-        cmocka_unit_test(test_rsa_workload),
+        cmocka_unit_test(test_suites),          cmocka_unit_test(test_server_name_is_ignored),
+        cmocka_unit_test(test_refused_clients), cmocka_unit_test(test_refused_servers),
+        cmocka_unit_test(test_flawed_clients),  cmocka_unit_test(test_rsa_workload),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
