@@ -54,6 +54,6 @@ const char *tls_session_suite(const struct tls_session *s); /* "TLS_AES_256_GCM_
 /* Name and version of the library behind this room, and the code paths of its cryptography, for `ringwall version`. Returns `to`.
  */
 const char *tls_library_text(char *to, size_t n);
-size_t tls_memory_used(void);        /* bytes the library holds, all threads */
+size_t tls_memory_used(void); /* bytes the library holds, all threads */
 /* At it new sessions are refused; an eighth above it allocations fail, so what is open has room to go on. */
 void tls_memory_limit(size_t bytes);
