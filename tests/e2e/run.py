@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "deploy")]
 import tasks  # noqa: E402
 from lab import LabError  # noqa: E402
 
-MODULES = ["flows", "ends", "identity", "policy", "closed", "hostile", "starting"]
+MODULES = ["flows", "ends", "identity", "policy", "closed", "living", "hostile", "starting"]
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "runtime error:", "ERROR: LeakSanitizer")
 
 
@@ -43,9 +43,9 @@ def show_logs(lab):
     for node in lab.nodes:
         if node.daemon is not None:
             print(f"    -- {node.name}:")
-            for line in node.daemon.tail(12).splitlines():
+            for line in node.daemon.tail(8).splitlines():
                 print(f"       {line}")
-        for line in node.access_lines()[-4:]:
+        for line in node.access_lines()[-3:]:
             print(f"       access: {line}")
 
 

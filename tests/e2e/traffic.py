@@ -251,7 +251,6 @@ def steady(address, port, seconds, *, ready):
     """One connection that echoes a little every tenth of a second; the number of echoes. Any break is an error."""
     s, n = connect(address, port), 0
     end = time.monotonic() + seconds
-    ready()
     while time.monotonic() < end:
         message = pattern(1000 + n)
         s.sendall(message)
@@ -264,6 +263,8 @@ def steady(address, port, seconds, *, ready):
         if got != message:
             raise ValueError("echo differs")
         n += 1
+        if n == 1:
+            ready()
         time.sleep(0.1)
     s.close()
     return n
