@@ -15,6 +15,7 @@
 
 #include "library.h"
 #include "yaml_error.h"
+#include "yaml_scalar.h"
 
 enum {
     PAIRWISE_MAX = 12, /* keys of a mapping that are compared pair by pair; more are sorted */
@@ -29,6 +30,8 @@ struct level {
     uint32_t key_line, key_column;
 };
 struct reader {
+    struct str input;
+    struct growing scratch; /* a value that had to be put together */
     struct arena *arena;
     struct yaml_error *error;
     struct yaml_node *root; /* of the document being read */
@@ -181,23 +184,94 @@ static struct place scalar_place(const struct reader *r, struct fy_event *e, enu
     return at;
 }
 
-static int scalar_read(struct reader *r, struct fy_event *e) {
-    enum fy_scalar_style style = e->scalar.value ? fy_token_scalar_style(e->scalar.value) : FYSS_PLAIN;
-    struct place at = scalar_place(r, e, style);
-    struct str text = STR_NULL;
-    struct yaml_node *n;
-    bool ok = true;
-    int v = plain_only(r, at, e->scalar.anchor, e->scalar.tag);
+/* What stands between the quotes, as written. False: the marks are not where they should be. */
+static bool quoted_source(const struct reader *r, struct fy_token *t, char quote, struct str *ret) {
+    const struct fy_mark *begin = fy_token_start_mark(t), *end = fy_token_end_mark(t);
+
+    if (!begin || !end || begin->input_pos < 1 || end->input_pos < begin->input_pos || end->input_pos >= r->input.n)
+        return false;
+    *ret = (struct str){r->input.at + begin->input_pos, end->input_pos - begin->input_pos};
+    return r->input.at[begin->input_pos - 1] == quote && r->input.at[end->input_pos] == quote;
+}
+
+static int quoted_text(struct reader *r, struct fy_token *t, bool double_quoted, struct place at, struct str *ret) {
+    struct str source;
+    int v;
+
+    if (!quoted_source(r, t, double_quoted ? '"' : '\'', &source))
+        return refuse(r, at, "this value cannot be read: write it on one line");
+    v = yaml_quoted_text(source, double_quoted, &r->scratch, ret);
+    if (v > 0)
+        return refuse(r, at, "unknown escape in double quotes: write \\\\ for a backslash, or use single quotes");
+    return v < 0 ? v : text_only(r, at, *ret);
+}
+
+/* libfyaml 0.7.12 lets a block that holds only empty lines swallow the keys behind it: the first line with text must stand
+ * further right than the block's parent. */
+static int block_is_indented(struct reader *r, struct fy_token *t, struct place at) {
+    const struct fy_mark *begin = fy_token_start_mark(t), *end = fy_token_end_mark(t);
+    const struct level *l = r->depth ? &r->levels[r->depth - 1] : NULL;
+    size_t parent = !l ? 0 : l->node->kind == YAML_MAPPING ? l->key_column : l->node->column, indent = 0;
+
+    if (!begin || !end || end->input_pos > r->input.n || begin->input_pos > end->input_pos)
+        return refuse(r, at, "this block cannot be read: put the value in double quotes");
+    for (size_t i = begin->input_pos; i < end->input_pos; i++) {
+        char c = r->input.at[i];
+
+        if (c == ' ')
+            indent++;
+        else if (c == '\n' || c == '\r')
+            indent = 0;
+        else
+            return indent >= parent ? 0 : refuse(r, at, "block without text: write \"\" for empty text");
+    }
+    return 0;
+}
+
+static int block_text(struct reader *r, struct fy_token *t, struct place at, struct str *ret) {
+    int v = block_is_indented(r, t, at);
 
     if (v)
         return v;
-    if (e->scalar.value)
-        text.at = fy_token_get_text(e->scalar.value, &text.n);
+    ret->at = fy_token_get_text(t, &ret->n);
+    /* In 0.7.12 some blocks come out shorter than they say, with NULs behind. */
+    if (ret->n && (!ret->at || memchr(ret->at, 0, ret->n)))
+        return refuse(r, at, "this block cannot be read: put the value in double quotes");
+    return 0;
+}
+
+static int scalar_text(struct reader *r, struct fy_token *t, enum fy_scalar_style style, struct place at, struct str *ret) {
+    struct str text = STR_NULL;
+    int v = 0;
+
+    if (!t)
+        style = FYSS_ANY; /* an absent value */
+    if (style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED)
+        v = quoted_text(r, t, style == FYSS_DOUBLE_QUOTED, at, &text);
+    else if (style == FYSS_LITERAL || style == FYSS_FOLDED)
+        v = block_text(r, t, at, &text);
+    else if (t)
+        text.at = fy_token_get_text(t, &text.n);
+    if (v)
+        return v;
     if (!text.at)
         text.n = 0;
     if (text.n > YAML_SCALAR_MAX)
         return refuse(r, at, "value is longer than %d KiB", YAML_SCALAR_MAX / 1024);
-    v = style == FYSS_DOUBLE_QUOTED ? text_only(r, at, text) : 0;
+    *ret = text;
+    return 0;
+}
+
+static int scalar_read(struct reader *r, struct fy_event *e) {
+    enum fy_scalar_style style = e->scalar.value ? fy_token_scalar_style(e->scalar.value) : FYSS_PLAIN;
+    struct place at = scalar_place(r, e, style);
+    struct str text;
+    struct yaml_node *n;
+    bool ok = true;
+    int v = plain_only(r, at, e->scalar.anchor, e->scalar.tag);
+
+    if (!v)
+        v = scalar_text(r, e->scalar.value, style, at, &text);
     if (v)
         return v;
     if (key_wanted(r))
@@ -318,6 +392,14 @@ static int event_taken(struct reader *r, struct fy_event *e, int (*document)(voi
     }
 }
 
+static struct reader *reader_free(struct reader *r) {
+    if (r)
+        growing_deinit(&r->scratch);
+    free(r);
+    return NULL;
+}
+DEFINE_FREEP(struct reader, reader_free)
+
 static void parser_free(struct fy_parser **p) {
     if (*p)
         fy_parser_destroy(*p);
@@ -345,10 +427,11 @@ static int syntax_error(struct fy_diag *diag, struct str text, struct yaml_error
 int yaml_parse(struct str text, struct arena *a, int (*document)(void *context, struct yaml_node *root), void *context,
                struct yaml_error *ret_error) {
     struct fy_diag_cfg diag_cfg;
-    struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_DISABLE_MMAP_OPT};
+    struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 |
+                                        FYPCF_SLOPPY_FLOW_INDENTATION | FYPCF_DISABLE_MMAP_OPT};
     cleanup(diag_free) struct fy_diag *diag = NULL;
     cleanup(parser_free) struct fy_parser *parser = NULL;
-    cleanup_free struct reader *r = calloc(1, sizeof(*r));
+    cleanup(reader_freep) struct reader *r = calloc(1, sizeof(*r));
     struct fy_event *e;
     int v = 0;
 
@@ -369,6 +452,7 @@ int yaml_parse(struct str text, struct arena *a, int (*document)(void *context, 
     parser = fy_parser_create(&cfg);
     if (!parser || fy_parser_set_string(parser, text.at, text.n))
         return -ENOMEM;
+    r->input = text;
     r->arena = a;
     r->error = ret_error;
     while (v == 0 && (e = fy_parser_parse(parser))) {

@@ -102,6 +102,7 @@ static const char *advice_for(const char *message) {
         {"plain scalar cannot start with", "a plain value cannot begin with this character: put the value in double quotes"},
         {"block sequence on the same line", "list on the line of its key: begin it on a line of its own"},
         {"invalid trailing content after", "text behind the closing quote: put all of the value inside the quotes"},
+        {"did not find expected node content", "a value is missing here: write it, or ~ for none"},
         {"invalid escape", "unknown escape in double quotes: write \\\\ for a backslash, or use single quotes"},
     };
 
