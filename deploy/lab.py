@@ -312,7 +312,7 @@ class Lab:
         raise SystemExit(128 + number)
 
     def program(self, name):
-        path = {"ringwall": self.build / "src/app/ringwall", "ringwallctl": self.build / "src/ctl/ringwallctl"}.get(name, self.build / name)
+        path = self.build / name
         if not path.exists():
             raise LabError(f"{path} is not built: meson compile -C {self.build}")
         return path
