@@ -52,8 +52,9 @@ static void samples(void **state) {
          "b\",\"certChain\":[{\"expirationTime\":\"2026-01-01T00:00:00Z\"}]},{\"identity\":\"x\"}]",
          "{\"refused\":true,\"errorCount\":2,\"attempts\":7}");
     static const char *const expected[] = {
-        "istio_tcp_connections_opened_total{reporter=\"source\",request_protocol=\"tcp\",connection_security_policy=\"mutual_tls\"}"
-        " 6",
+        ("istio_tcp_connections_opened_total{reporter=\"source\",request_protocol=\"tcp\",connection_security_policy=\"mutual_"
+         "tls\"}"
+         " 6"),
         "istio_tcp_connections_opened_total{reporter=\"source\",request_protocol=\"tcp\",connection_security_policy=\"unknown\"} 1",
         "istio_tcp_connections_closed_total{reporter=\"destination\",reason=\"finished\"} 9",
         "istio_tcp_connections_failed_total{reporter=\"destination\",reason=\"policy-denied\"} 4",
