@@ -160,7 +160,7 @@ int h2_feed(struct h2 *h, const uint8_t *bytes, size_t n, uint64_t now_ns) {
     check(!h->out);
     if (h->dead)
         return -ENOMEM;
-    if (h->verdict || h->closing)
+    if (h->verdict || h->closing || n == 0)
         return h->verdict;
     h->now_ns = now_ns;
     if (!h2_limits_feed(&h->limits, bytes, n, now_ns))
