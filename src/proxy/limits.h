@@ -9,12 +9,13 @@
 enum {
     /* Bytes. A flow holds at most its queue's high mark, what one receive trigger of the ring brings on top of it, and the
      * stream window the other way: under 1 MiB. */
-    FLOW_QUEUE_HIGH = 128 * 1024,   /* an application is not read while the other leg holds this much */
-    FLOW_QUEUE_LOW = 64 * 1024,     /* and is read again below this */
-    FLOW_QUEUE_PRESSED = 16 * 1024, /* the high mark while the worker's buffers run short */
-    TUNNEL_OUT_HIGH = 256 * 1024,   /* ciphertext waiting for the socket; above it streams are not drained */
-    TUNNEL_IN_MAX = 256 * 1024,     /* ciphertext waiting for a handshake's turn; more is no honest peer */
-    SCRATCH_BYTES = 16 * 1024,      /* one TLS record */
+    FLOW_QUEUE_HIGH = 128 * 1024,                 /* an application is not read while the other leg holds this much */
+    FLOW_QUEUE_LOW = 64 * 1024,                   /* and is read again below this */
+    FLOW_QUEUE_PRESSED = 16 * 1024,               /* the high mark while the worker's buffers run short */
+    TUNNEL_OUT_HIGH = 256 * 1024,                 /* ciphertext waiting for the socket; above it streams are not drained */
+    TUNNEL_OUT_MAX = TUNNEL_OUT_HIGH + 64 * 1024, /* more is answers (KeyUpdate) that a peer asks for and does not read */
+    TUNNEL_IN_MAX = 256 * 1024,                   /* ciphertext waiting for a handshake's turn; more is no honest peer */
+    SCRATCH_BYTES = 16 * 1024,                    /* one TLS record */
 
     /* Counts */
     TUNNEL_FLOWS_MAX = 100,   /* flows of one tunnel; the next flow opens another one */

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #include <ringwall/base/check.h>
+#include <ringwall/base/log.h>
 
 #include "access.h"
 #include "credentials.h"
@@ -217,6 +218,9 @@ static void tunnel_sent(struct ring_op *op, int n, const uint8_t *bytes unused_a
     check((size_t)n <= t->out.n_bytes);
     bufq_consume(&t->out, (size_t)n);
     t->n_out += (uint64_t)n;
+    /* A full send buffer moved on: the peer takes bytes, though its answer to a PING may wait behind them for long. */
+    if (t->out.n_bytes)
+        t->heard_ns = worker_now(t->worker);
     tunnel_send(t);
 }
 
@@ -287,6 +291,8 @@ static void tunnel_read(struct tunnel *t) {
             break;
         }
     }
+    if (t->state == TUNNEL_OPEN && t->out.n_bytes > TUNNEL_OUT_MAX)
+        tunnel_end(t, CLOSE_FLOOD, "answers asked for and not read");
     tunnel_touch(t);
 }
 
@@ -319,6 +325,15 @@ static void tunnel_received(struct ring_op *op, int n, const uint8_t *bytes, boo
 
 /* ---- handshake ---- */
 
+static void tunnel_log(const struct tunnel *t, const char *what) {
+    char peer[ENDPOINT_TEXT];
+    if (log_get_level() < LOG_DEBUG)
+        return;
+    struct str addr = endpoint_format(&t->peer, peer);
+    log_debug("tunnel", "%s tunnel %llu " STR_FMT " %s: %s%s%s, %u flows", t->server ? "inbound" : "outbound",
+              (unsigned long long)t->id, STR_ARG(addr), t->peer_identity.text, what, t->why[0] ? ": " : "", t->why, t->n_legs);
+}
+
 static bool tunnel_make_h2(struct tunnel *t) {
     int r = t->server ? h2_server_new(&tunnel_server_callbacks, t, &t->h2) : h2_client_new(&tunnel_client_callbacks, t, &t->h2);
     return r == 0;
@@ -339,6 +354,7 @@ static void tunnel_opened(struct tunnel *t) {
     }
     t->opened_ns = t->idle_ns = worker_now(t->worker);
     tunnel_set_state(t, TUNNEL_OPEN);
+    tunnel_log(t, "open");
     if (t->hop)
         hop_tunnel_opened(t->hop);
     if (!t->server)
@@ -424,6 +440,7 @@ void tunnel_end(struct tunnel *t, enum close_reason reason, const char *why) {
         text_add(&text, str_of(why));
     }
     tunnel_count_failure(t);
+    tunnel_log(t, close_reason_word(reason));
     bool was_open = t->state == TUNNEL_OPEN;
     if (t->hop) {
         if (!was_open && reason != CLOSE_DRAIN && reason != CLOSE_WORKLOAD_GONE)

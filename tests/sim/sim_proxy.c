@@ -10,8 +10,10 @@
 
 #include <ringwall/base/buf.h>
 #include <ringwall/base/log.h>
+#include <ringwall/mail/ask.h>
 #include <ringwall/mail/credential.h>
 #include <ringwall/mail/pod.h>
+#include <ringwall/wire/json.h>
 
 #include "../unit/model/mesh.h"
 #include "hop.h"
@@ -72,6 +74,7 @@ struct scene {
     const char *next_world;
     unsigned n_worlds;
     struct node nodes[_NODE_MAX];
+    struct mailbox *answers;
     struct endpoint dialled[65536];
     uint32_t dialler[65536]; /* pod ids */
     int outbound[2], hbone, inbound;
@@ -266,7 +269,7 @@ static void post_pod(struct scene *s, unsigned node, uint32_t id, const char *na
     require(addr_parse(str_of(ip), &m->addrs[0]));
     m->n_addrs = 1;
     m->netns_cookie = (uint64_t)netns;
-    m->netns_fd = s->netns[netns];
+    m->netns_fd = netns < _NETNS_MAX ? s->netns[netns] : -1; /* -1: news about a pod that is there */
     memcpy(m->listeners, fds, sizeof(m->listeners));
     post(&s->nodes[node], &m->mail);
 }
@@ -284,22 +287,47 @@ static void event_drain(void *context) {
     s->inbound = SIM_ROUTE_REFUSE; /* its listener closes */
     post(&s->nodes[NODE_B], &mail_drain_new(clock_mono_ns() + rng_below(ring_sim_rng(s->sim), 5 * NS_PER_S), NULL)->mail);
 }
+static void event_drain_clients(void *context) {
+    struct scene *s = context;
+    s->outbound[0] = s->outbound[1] = SIM_ROUTE_REFUSE;
+    post(&s->nodes[NODE_A], &mail_drain_new(clock_mono_ns() + rng_below(ring_sim_rng(s->sim), 5 * NS_PER_S), NULL)->mail);
+}
 static void event_pod_gone(void *context) {
     struct scene *s = context;
     s->outbound[1] = SIM_ROUTE_REFUSE; /* its listener closes */
     post(&s->nodes[NODE_A], &mail_pod_gone_new(POD_CLIENT2, NULL)->mail);
 }
+static void event_server_gone(void *context) {
+    struct scene *s = context;
+    s->inbound = SIM_ROUTE_REFUSE;
+    post(&s->nodes[NODE_B], &mail_pod_gone_new(POD_SERVER, NULL)->mail);
+}
+static void event_other_identity(void *context) {
+    static const int none[] = {-1, -1, -1, -1};
+    post_pod(context, NODE_A, POD_CLIENT2, "client2", "other", "10.0.0.2", _NETNS_MAX, none);
+}
+/* Whatever state flows and tunnels are in, they can be shown. */
+static void event_ask(void *context) {
+    struct scene *s = context;
+    for (unsigned i = 0; i < _NODE_MAX; i++)
+        for (unsigned what = ASK_STATUS; what <= ASK_TUNNELS; what++)
+            post(&s->nodes[i], &mail_ask_new((enum ask_what)what, what, s->answers)->mail);
+}
 
 static void plan_events(struct scene *s) {
-    static void (*const events[])(void *) = {event_deny, event_strict, event_allow, event_rotate, event_drain, event_pod_gone};
+    static void (*const events[])(void *) = {event_deny,     event_strict,      event_allow,
+                                             event_rotate,   event_drain,       event_drain_clients,
+                                             event_pod_gone, event_server_gone, event_other_identity};
     struct rng *rng = ring_sim_rng(s->sim);
+    for (unsigned i = 0; i < 8; i++)
+        ring_sim_after(s->sim, rng_below(rng, 6 * NS_PER_S), event_ask, s);
     if (s->gentle) { /* a rotation disturbs nobody */
         if (rng_below(rng, 2))
             ring_sim_after(s->sim, rng_below(rng, 3 * NS_PER_S), event_rotate, s);
         return;
     }
     for (unsigned i = 0; i < array_size(events); i++)
-        if (rng_below(rng, 6) == 0)
+        if (rng_below(rng, 8) == 0)
             ring_sim_after(s->sim, rng_below(rng, 6 * NS_PER_S), events[i], s);
 }
 
@@ -409,6 +437,21 @@ static void end_nodes(struct scene *s) {
     }
 }
 
+/* Each answer is one JSON value. */
+static void check_answers(struct scene *s) {
+    struct mail *m;
+    while ((m = mailbox_take(s->answers))) {
+        struct mail_answer *a = container_of(m, struct mail_answer, mail);
+        char why[128];
+        require(m->type == &mail_answer_type && !a->json.failed);
+        struct json *json = json_read((struct str){a->json.at, a->json.n}, why);
+        require(json);
+        json_free(json);
+        mail_free(m);
+    }
+    s->answers = mailbox_unref(s->answers);
+}
+
 static void run(uint64_t seed, bool gentle) {
     static struct scene scene;
     struct scene *s = scene_now = &scene;
@@ -420,6 +463,8 @@ static void run(uint64_t seed, bool gentle) {
     publish_world(s, "");
     for (unsigned i = 0; i < _NETNS_MAX; i++)
         require((s->netns[i] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0);
+    s->answers = mailbox_new("answers", 1000);
+    require(s->answers);
     for (unsigned i = 0; i < _NODE_MAX; i++)
         make_node(s, i);
     make_pods(s);
@@ -435,6 +480,7 @@ static void run(uint64_t seed, bool gentle) {
     if (gentle)
         check_gentle(s);
     end_nodes(s);
+    check_answers(s);
     ring_sim_unlisten(s->sim, s->served);
     ring_sim_unlisten(s->sim, s->served_outside);
     struct sim_stats stats;
