@@ -54,7 +54,7 @@ void op_serve_recv(struct sim_conn *c) {
             ring_post(p, -ENOTCONN, NULL, false);
         return;
     }
-    if (waits(p) && conn_readable(c))
+    if (waits(p) && (conn_readable(c) || conn_at_fin(c) || c->reset)) /* its share is used up; an end behind it counts too */
         sim_after(c->sim, &p->work, sim_between(c->sim, 1 * US, 20 * US), go_on);
 }
 
