@@ -36,28 +36,26 @@ struct config {
     struct mailbox *mailbox;
     struct mesh_loader *loader;
     struct watch *watch; /* NULL: the kernel gave none */
-    struct str *dirs;    /* with the mesh directory's parent, for watch_set */
-    size_t cap_dirs;
     struct report report;
     pthread_t thread;
-    bool watched_all, has_links, look_failed; /* of the last look */
+    bool watched_all, watched_anew, has_links, look_failed; /* of the last look */
     bool looked;
     uint64_t first_event_ns, last_event_ns; /* of the burst that is going on; 0: none */
     uint64_t last_look_ns;
 };
 
 /* The mesh directory itself may be renamed or linked into place: that is seen in its parent. */
-static struct str parent_of(const char *dir) {
+static void parent_of(const char *dir, struct str *ret_parent, struct str *ret_name) {
     struct str s = str_of(dir);
     while (s.n > 1 && s.at[s.n - 1] == '/')
         s.n--;
-    while (s.n > 0 && s.at[s.n - 1] != '/')
-        s.n--;
-    if (s.n == 0)
-        return STR(".");
-    while (s.n > 1 && s.at[s.n - 1] == '/')
-        s.n--;
-    return s;
+    size_t n = s.n;
+    while (n > 0 && s.at[n - 1] != '/')
+        n--;
+    *ret_name = (struct str){s.at + n, s.n - n};
+    while (n > 1 && s.at[n - 1] == '/')
+        n--;
+    *ret_parent = n ? (struct str){s.at, n} : STR(".");
 }
 
 static int watch_dirs(void *context, const struct str *dirs, size_t n, bool has_links) {
@@ -66,18 +64,24 @@ static int watch_dirs(void *context, const struct str *dirs, size_t n, bool has_
     c->watched_all = false;
     if (!c->watch)
         return 0;
-    if (n + 1 > c->cap_dirs) {
-        size_t cap = max_of(c->cap_dirs * 2, n + 1);
-        struct str *all = reallocarray(c->dirs, cap, sizeof(*all));
-        if (!all)
-            return err_origin(-ENOMEM);
-        c->dirs = all;
-        c->cap_dirs = cap;
-    }
-    c->dirs[0] = parent_of(c->options.mesh.dir);
-    if (n)
-        memcpy(c->dirs + 1, dirs, n * sizeof(*dirs));
-    return err_trace(watch_set(c->watch, c->dirs, n + 1, &c->watched_all));
+    struct str parent, name;
+    parent_of(c->options.mesh.dir, &parent, &name);
+    return err_trace(watch_set(c->watch, parent, name, dirs, n, &c->watched_all, &c->watched_anew));
+}
+
+static bool note_events(struct config *c) {
+    if (!c->watch || !watch_drain(c->watch))
+        return false;
+    c->last_event_ns = clock_mono_ns();
+    if (!c->first_event_ns)
+        c->first_event_ns = c->last_event_ns;
+    return true;
+}
+
+static bool is_quiet(void *context) {
+    struct config *c = context;
+    bool heard = note_events(c);
+    return c->watch && c->watched_all && !c->watched_anew && !c->has_links && !heard;
 }
 
 static void tell_listeners(struct config *c) {
@@ -120,6 +124,7 @@ static void load(struct config *c) {
     cleanup(diag_list_deinit) struct diag_list diags = DIAG_LIST_NULL;
     struct world *w = NULL;
     bool changed = false, failed_before = c->look_failed;
+    note_events(c); /* what happened until now is what we are going to see */
     c->first_event_ns = 0;
     c->look_failed = true;
     int r = mesh_refresh(c->loader, &diags, &changed);
@@ -179,14 +184,6 @@ static int timeout_ms(const struct config *c) {
     return left == UINT64_MAX ? -1 : (int)min_of(left, (uint64_t)60000);
 }
 
-static void note_events(struct config *c) {
-    if (!c->watch || !watch_drain(c->watch))
-        return;
-    c->last_event_ns = clock_mono_ns();
-    if (!c->first_event_ns)
-        c->first_event_ns = c->last_event_ns;
-}
-
 static void *run(void *argument) {
     struct config *c = argument;
     load(c);
@@ -216,7 +213,6 @@ static struct config *config_free(struct config *c) {
         mailbox_unref(c->listeners[i]);
     free(c->listeners);
     free(c->owed);
-    free(c->dirs);
     mailbox_unref(c->mailbox);
     watch_free(c->watch);
     mesh_loader_free(c->loader);
@@ -246,7 +242,7 @@ int config_start(const struct config_options *o, struct config **ret) {
     r = watch_new(&c->watch);
     if (r) /* a user's limit of inotify instances: looking again does instead */
         log_warn("config", "no inotify (%s): the mesh directory is looked at every %d seconds", strerror(-r), LOOK_BLIND_MS / 1000);
-    mesh_loader_watch(c->loader, watch_dirs, c);
+    mesh_loader_watch(c->loader, watch_dirs, is_quiet, c);
     r = thread_start(&c->thread, "config", run, c);
     if (r)
         return err_trace(r);

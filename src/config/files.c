@@ -64,17 +64,23 @@ static int meet(struct walk *w, const struct stat *st, enum seen_as as) {
 
 static int add_dir(struct found *f, struct str path) {
     bool ok = true;
+    struct stat st;
     if (f->n_dirs == f->cap_dirs) {
         size_t cap = max_of(f->cap_dirs * 2, (size_t)16);
         struct str *dirs = reallocarray(f->dirs, cap, sizeof(*dirs));
-        if (!dirs)
+        if (dirs)
+            f->dirs = dirs;
+        struct file_id *ids = reallocarray(f->dir_ids, cap, sizeof(*ids));
+        if (ids)
+            f->dir_ids = ids;
+        if (!dirs || !ids)
             return err_origin(-ENOMEM);
-        f->dirs = dirs;
         f->cap_dirs = cap;
     }
     struct str copy = arena_str(&f->arena, path, &ok);
     if (!ok)
         return err_origin(-ENOMEM);
+    f->dir_ids[f->n_dirs] = stat(copy.at, &st) == 0 ? file_id_of(&st) : (struct file_id){0};
     f->dirs[f->n_dirs++] = copy;
     return 0;
 }
@@ -219,10 +225,14 @@ static int walk_dir(struct walk *w, struct str path, unsigned depth);
 
 static int visit(struct walk *w, int dir_fd, struct str dir, const char *name, unsigned depth) {
     struct stat own, st;
-    bool ok = true;
-    struct str path = arena_strf(&w->arena, &ok, STR_FMT "/%s", STR_ARG(dir), name);
-    if (!ok)
+    size_t n_name = strlen(name);
+    char *joined = arena_alloc(&w->arena, dir.n + n_name + 2); /* zeroed: the NUL is there */
+    if (!joined)
         return err_origin(-ENOMEM);
+    memcpy(joined, dir.at, dir.n);
+    joined[dir.n] = '/';
+    memcpy(joined + dir.n + 1, name, n_name);
+    struct str path = {joined, dir.n + 1 + n_name};
     if (fstatat(dir_fd, name, &own, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
     st = own;
@@ -318,7 +328,7 @@ bool found_is(const struct found *a, const struct found *b) {
         if (!file_id_is(&a->files[i].id, &b->files[i].id) || !str_is(a->files[i].path, b->files[i].path))
             return false;
     for (size_t i = 0; i < a->n_dirs; i++)
-        if (!str_is(a->dirs[i], b->dirs[i]))
+        if (!str_is(a->dirs[i], b->dirs[i]) || !file_id_is(&a->dir_ids[i], &b->dir_ids[i]))
             return false;
     return true;
 }
@@ -326,6 +336,7 @@ bool found_is(const struct found *a, const struct found *b) {
 void found_deinit(struct found *f) {
     free(f->files);
     free(f->dirs);
+    free(f->dir_ids);
     arena_deinit(&f->arena);
     *f = FOUND_NULL;
 }

@@ -21,6 +21,7 @@ struct found {
     struct arena arena;
     struct found_file *files; /* heap */
     struct str *dirs;         /* heap; entered ones, and those that symlinks lead to */
+    struct file_id *dir_ids;  /* heap; theirs, from before they were read: a name that was swapped and swapped back shows */
     size_t n_files, n_dirs, cap_files, cap_dirs;
     uint64_t n_bytes;
     bool has_links; /* symlinks: a change may happen where no watch is */

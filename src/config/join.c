@@ -33,15 +33,24 @@ static void join_deinit(struct join *j) {
     arena_deinit(&j->arena);
 }
 
-static struct str key_of(struct join *j, enum object_kind kind, struct str ns, struct str name, bool *ok) {
-    return arena_strf(&j->arena, ok, "%c" STR_FMT "/" STR_FMT, 'A' + (int)kind, STR_ARG(ns), STR_ARG(name));
+/* Kind, namespace and name in a row; a "/" is in none of them. Written by hand: every object of every load comes by. */
+static size_t put_key(char *to, enum object_kind kind, struct str ns, struct str name) {
+    size_t n = 0;
+    to[n++] = (char)('A' + (int)kind);
+    if (ns.n)
+        memcpy(to + n, ns.at, ns.n);
+    n += ns.n;
+    to[n++] = '/';
+    if (name.n)
+        memcpy(to + n, name.at, name.n);
+    return n + name.n;
 }
 
 static struct entry *find(struct join *j, enum object_kind kind, struct str ns, struct str name) {
     char key[600];
-    struct text t = TEXT_OVER(key);
-    text_addf(&t, "%c" STR_FMT "/" STR_FMT, 'A' + (int)kind, STR_ARG(ns), STR_ARG(name));
-    struct map_node *n = t.full ? NULL : map_find(&j->names, key, t.n);
+    if (ns.n + name.n + 2 > sizeof(key)) /* no object has such a name */
+        return NULL;
+    struct map_node *n = map_find(&j->names, key, put_key(key, kind, ns, name));
     return n ? map_entry(n, struct entry, node) : NULL;
 }
 
@@ -54,18 +63,18 @@ static int index_objects(struct join *j, const struct manifest *const *manifests
         return err_origin(-ENOMEM);
     for (size_t i = 0; i < n; i++)
         for (const struct object *o = manifests[i]->first; o; o = o->next) {
-            bool ok = true;
-            struct str key = key_of(j, o->kind, o->ns, o->name, &ok);
+            char *key = arena_alloc(&j->arena, o->ns.n + o->name.n + 2);
             struct entry *e = &j->entries[j->n_entries];
             e->object = o;
-            if (!ok)
+            if (!key)
                 return err_origin(-ENOMEM);
-            int r = map_insert(&j->names, &e->node, key.at, key.n);
+            size_t n_key = put_key(key, o->kind, o->ns, o->name);
+            int r = map_insert(&j->names, &e->node, key, n_key);
             if (r == 0) {
                 j->n_entries++;
                 continue;
             }
-            const struct object *first = map_entry(map_find(&j->names, key.at, key.n), struct entry, node)->object;
+            const struct object *first = map_entry(map_find(&j->names, key, n_key), struct entry, node)->object;
             diag_addf(j->diags, DIAG_ERROR, &o->at,
                       "%s " STR_FMT "%s" STR_FMT " is given twice, first at " STR_FMT ":%u: remove one of them",
                       object_kind_name(o->kind), STR_ARG(o->ns), o->ns.n ? "/" : "", STR_ARG(o->name), STR_ARG(first->at.file),

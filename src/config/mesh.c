@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * config/mesh.c - see config/mesh.h and loader.h
  *
- * A load sees one state of the directory or none: after all files were read, the directory is listed again, and when
- * anything differs from the first listing the reading begins anew (READ_TRIES_MAX times). So a swap of ..data in the middle
- * never gives half of the old and half of the new.
- * A file is parsed again only when its bytes changed. Its time stamps decide whether it is read again; a stamp that is as
- * young as the reading proves nothing, since a second write may leave the same one, and such a file is read again and
- * compared by hash. */
+ * A load sees one state of the directory or none: after all files were read, the directory is listed again (unless a
+ * watcher vouches that nothing happened), and when anything differs from the first listing the reading begins anew (READ_TRIES_MAX
+ * times). So a swap of ..data in the middle never gives half of the old and half of the new. A file is parsed again only when its
+ * bytes changed. Its time stamps decide whether it is read again; a stamp that is as young as the reading proves nothing, since a
+ * second write may leave the same one, and such a file is read again and compared by hash. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -46,6 +45,7 @@ struct mesh_loader {
     const struct manifest **manifests; /* in the order of the names; of the last good refresh */
     size_t n_manifests, n_parsed;
     mesh_dirs_fn watch; /* NULL: nobody watches */
+    mesh_quiet_fn quiet;
     void *watch_context;
 };
 
@@ -107,8 +107,9 @@ struct mesh_loader *mesh_loader_free(struct mesh_loader *l) {
     return NULL;
 }
 
-void mesh_loader_watch(struct mesh_loader *l, mesh_dirs_fn fn, void *context) {
-    l->watch = fn;
+void mesh_loader_watch(struct mesh_loader *l, mesh_dirs_fn dirs, mesh_quiet_fn quiet, void *context) {
+    l->watch = dirs;
+    l->quiet = quiet;
     l->watch_context = context;
 }
 size_t mesh_n_files(const struct mesh_loader *l) { return l->n_manifests; }
@@ -238,6 +239,8 @@ static int look(struct mesh_loader *l, struct diag_list *diags, struct found *fo
             return 1;
         said |= r == 2;
     }
+    if (l->quiet && l->quiet(l->watch_context))
+        return said ? 2 : 0;
     r = files_find(l->options.dir, l->options.bytes_max, &again_diags, &again);
     if (r < 0)
         return err_trace(r);

@@ -31,6 +31,8 @@ struct watch {
     int fd;
     struct held *held;
     size_t n_held, cap_held;
+    int parent_wd; /* -1: none, or it is one of the whole ones too */
+    char parent_name[NAME_MAX + 1];
     struct writer writers[WRITERS_MAX];
     size_t n_writers;
 };
@@ -39,6 +41,7 @@ int watch_new(struct watch **ret) {
     struct watch *w = calloc(1, sizeof(*w));
     if (!w)
         return err_origin(-ENOMEM);
+    w->parent_wd = -1;
     w->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (w->fd < 0) {
         int r = -errno;
@@ -75,7 +78,7 @@ static size_t place_of(const struct watch *w, int wd) {
     return low;
 }
 
-static int hold(struct watch *w, int wd) {
+static int hold(struct watch *w, int wd, bool *added) {
     size_t at = place_of(w, wd);
     if (at < w->n_held && w->held[at].wd == wd) {
         w->held[at].wanted = true;
@@ -92,6 +95,7 @@ static int hold(struct watch *w, int wd) {
     memmove(w->held + at + 1, w->held + at, (w->n_held - at) * sizeof(*w->held));
     w->held[at] = (struct held){wd, true};
     w->n_held++;
+    *added = true;
     return 0;
 }
 
@@ -112,25 +116,42 @@ static void drop_unwanted(struct watch *w) {
     w->n_held = n;
 }
 
-int watch_set(struct watch *w, const struct str *dirs, size_t n, bool *ret_complete) {
-    bool complete = true;
+/* The watch of a directory, held. -1: it could not be had. */
+static int watch_one(struct watch *w, struct str dir, bool *complete, bool *added, int *ret_wd) {
+    cleanup_free char *path = str_dup(dir);
+    if (!path)
+        return err_origin(-ENOMEM);
+    *ret_wd = inotify_add_watch(w->fd, path, event_mask);
+    if (*ret_wd >= 0)
+        return err_trace(hold(w, *ret_wd, added));
+    *complete = false; /* gone meanwhile, or the user's limit of watches */
+    return 0;
+}
+
+int watch_set(struct watch *w, struct str parent, struct str name, const struct str *dirs, size_t n, bool *ret_complete,
+              bool *ret_added) {
+    bool complete = true, added = false;
+    int r, wd;
     for (size_t i = 0; i < w->n_held; i++)
         w->held[i].wanted = false;
-    for (size_t i = 0; i < n; i++) {
-        cleanup_free char *path = str_dup(dirs[i]);
-        if (!path)
-            return err_origin(-ENOMEM);
-        int wd = inotify_add_watch(w->fd, path, event_mask);
-        if (wd < 0) { /* gone meanwhile, or the user's limit of watches */
-            complete = false;
-            continue;
-        }
-        int r = hold(w, wd);
+    w->parent_wd = -1;
+    if (parent.n) {
+        struct text t = TEXT_OVER(w->parent_name);
+        r = watch_one(w, parent, &complete, &added, &w->parent_wd);
         if (r)
             return err_trace(r);
+        text_add(&t, name);
+    }
+    for (size_t i = 0; i < n; i++) {
+        r = watch_one(w, dirs[i], &complete, &added, &wd);
+        if (r)
+            return err_trace(r);
+        if (wd >= 0 && wd == w->parent_wd)
+            w->parent_wd = -1;
     }
     drop_unwanted(w);
     *ret_complete = complete;
+    *ret_added = added;
     return 0;
 }
 
@@ -152,20 +173,23 @@ static void writer_seen(struct watch *w, const struct inotify_event *e) {
     to->name[sizeof(to->name) - 1] = 0;
 }
 
-static void take_event(struct watch *w, const struct inotify_event *e) {
+static bool take_event(struct watch *w, const struct inotify_event *e) {
     if (e->mask & IN_Q_OVERFLOW) {
         w->n_writers = 0;
-        return;
+        return true;
     }
+    if (e->wd == w->parent_wd && e->len > 0 && strcmp(e->name, w->parent_name) != 0)
+        return false;
     if (e->mask & IN_IGNORED) {
         writer_closed(w, &(struct inotify_event){.wd = e->wd});
         forget(w, e->wd);
-        return;
+        return true;
     }
     if (e->mask & IN_MODIFY)
         writer_seen(w, e);
     else if (e->mask & (IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO))
         writer_closed(w, e);
+    return true;
 }
 
 /* What is lost (a full queue) counts as a change too. */
@@ -178,10 +202,9 @@ bool watch_drain(struct watch *w) {
             continue;
         if (n <= 0)
             return any;
-        any = true;
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *e = (const struct inotify_event *)(events + at);
-            take_event(w, e);
+            any |= take_event(w, e);
             at += (ssize_t)(sizeof(*e) + e->len);
         }
     }

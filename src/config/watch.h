@@ -13,8 +13,11 @@ struct watch *watch_free(struct watch *w);
 DEFINE_FREEP(struct watch, watch_free)
 
 int watch_fd(const struct watch *w); /* readable: call watch_drain */
-/* Exactly these directories from now on. *ret_complete: each one is watched; else the caller must look by itself. */
-int watch_set(struct watch *w, const struct str *dirs, size_t n, bool *ret_complete) must_check;
+/* Exactly these directories from now on, and of `parent` what happens to the one name in it. *ret_complete: each one is watched;
+ * else the caller must look by itself. *ret_added: some were not watched before, so what happened in them until now was not heard.
+ */
+int watch_set(struct watch *w, struct str parent, struct str name, const struct str *dirs, size_t n, bool *ret_complete,
+              bool *ret_added) must_check;
 /* Takes all events there are; says whether anything that matters happened (or events were lost). */
 bool watch_drain(struct watch *w);
 bool watch_is_writing(const struct watch *w); /* a file was written and not closed yet */

@@ -12,11 +12,11 @@ struct fixture {
     struct watch *w;
 };
 static void set_up(struct fixture *f) {
-    bool complete;
+    bool complete, added;
     scratch_init(&f->s);
     struct str dir = str_of(f->s.dir);
     assert_int_equal(watch_new(&f->w), 0);
-    assert_int_equal(watch_set(f->w, &dir, 1, &complete), 0);
+    assert_int_equal(watch_set(f->w, STR_NULL, STR_NULL, &dir, 1, &complete, &added), 0);
     assert_true(complete);
     assert_false(watch_drain(f->w));
 }
@@ -90,36 +90,64 @@ static void more_writers_than_are_remembered(void **state) {
 static void the_set_can_change(void **state) {
     struct fixture f;
     char path[512];
-    bool complete;
+    bool complete, added;
     set_up(&f);
     scratch_put(&f.s, "sub/a.yaml", "x");
     struct str dirs[] = {str_of(f.s.dir), str_of(scratch_path(&f.s, "sub", path)), STR("/nowhere/at/all")};
-    assert_int_equal(watch_set(f.w, dirs, 3, &complete), 0);
+    assert_int_equal(watch_set(f.w, STR_NULL, STR_NULL, dirs, 3, &complete, &added), 0);
     assert_false(complete);
-    assert_int_equal(watch_set(f.w, dirs, 2, &complete), 0);
+    assert_int_equal(watch_set(f.w, STR_NULL, STR_NULL, dirs, 2, &complete, &added), 0);
     assert_true(complete);
     watch_drain(f.w);
     scratch_put(&f.s, "sub/a.yaml", "y");
     assert_true(watch_drain(f.w));
-    assert_int_equal(watch_set(f.w, dirs, 1, &complete), 0);
+    assert_int_equal(watch_set(f.w, STR_NULL, STR_NULL, dirs, 1, &complete, &added), 0);
     watch_drain(f.w); /* the kernel tells of the watch that was given back */
     scratch_put(&f.s, "sub/a.yaml", "z");
     assert_false(watch_drain(f.w));
     /* A directory that goes takes its watch along; a new one of that name is watched anew. */
-    assert_int_equal(watch_set(f.w, dirs, 2, &complete), 0);
+    assert_int_equal(watch_set(f.w, STR_NULL, STR_NULL, dirs, 2, &complete, &added), 0);
     scratch_drop(&f.s, "sub/a.yaml");
     scratch_drop(&f.s, "sub");
     assert_true(watch_drain(f.w));
     scratch_put(&f.s, "sub/a.yaml", "x");
-    assert_int_equal(watch_set(f.w, dirs, 2, &complete), 0);
+    assert_int_equal(watch_set(f.w, STR_NULL, STR_NULL, dirs, 2, &complete, &added), 0);
     watch_drain(f.w);
     scratch_put(&f.s, "sub/a.yaml", "y");
     assert_true(watch_drain(f.w));
     tear_down(&f);
 }
 
+/* Of the parent only the one name counts; a parent that is watched for itself counts whole. */
+static void a_name_in_the_parent(void **state) {
+    struct fixture f;
+    char path[512];
+    bool complete, added;
+    set_up(&f);
+    scratch_put(&f.s, "mesh.d/a.yaml", "x");
+    struct str parent = str_of(f.s.dir), dirs[] = {str_of(scratch_path(&f.s, "mesh.d", path)), str_of(f.s.dir)};
+    assert_int_equal(watch_set(f.w, parent, STR("mesh.d"), dirs, 1, &complete, &added), 0);
+    assert_true(complete && added);
+    watch_drain(f.w);
+    scratch_put(&f.s, "other.yaml", "x");
+    assert_false(watch_drain(f.w));
+    scratch_put(&f.s, "mesh.d/a.yaml", "y");
+    assert_true(watch_drain(f.w));
+    char to[512];
+    assert_int_equal(rename(path, scratch_path(&f.s, "gone", to)), 0);
+    assert_true(watch_drain(f.w));
+    assert_int_equal(rename(to, path), 0);
+    assert_int_equal(watch_set(f.w, parent, STR("mesh.d"), dirs, 2, &complete, &added), 0);
+    assert_false(added);
+    watch_drain(f.w);
+    scratch_put(&f.s, "other.yaml", "y");
+    assert_true(watch_drain(f.w));
+    tear_down(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(changes_are_heard), cmocka_unit_test(writers_are_known_until_they_close),
-                                       cmocka_unit_test(more_writers_than_are_remembered), cmocka_unit_test(the_set_can_change)};
+                                       cmocka_unit_test(more_writers_than_are_remembered), cmocka_unit_test(the_set_can_change),
+                                       cmocka_unit_test(a_name_in_the_parent)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
