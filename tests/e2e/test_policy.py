@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Policy on real connections: who is let in, when a file changes, and what the log says."""
 
+import time
+
 import traffic
-from common import addresses, expect, expect_equal, pod, standard_lab
+from common import addresses, expect, expect_equal, pod, scaled, standard_lab
 from lab import eventually, sh
 from tasks import Task
 
@@ -121,6 +123,21 @@ def case_open_flow_is_cut(lab):
     lab.apply("deny.yaml", authorization("no-intruder", "  action: DENY\n  rules: [{from: [{source: {serviceAccounts: [intruder]}}]}]\n"))
     expect_equal(flow.result(5)[0], "ECONNRESET", "the open connection")
     eventually("the reason is logged", lambda: any("policy-changed" in x for x in lab.nodes[1].access_lines()))
+    lab.remove("deny.yaml")
+
+
+def case_many_open_flows(lab):
+    """10,000 open flows are judged again at once: those denied end with a reset, the others go on"""
+    serve(lab)
+    server, n = pod(lab, "server"), scaled(10_000)
+    denied = Task(pod(lab, "intruder"), traffic.hold_many, server.ip, PORT, n).wait_ready(120)
+    goes_on = Task(pod(lab, "client"), traffic.steady, server.ip, PORT, 4).wait_ready()
+    began = time.time()
+    lab.apply("deny.yaml", authorization("no-intruder", "  action: DENY\n  rules: [{from: [{source: {serviceAccounts: [intruder]}}]}]\n"), wait=False)
+    ended, resets, left = denied.result(60)
+    expect_equal((resets, left), (n, 0), "flows that ended with a reset, flows that did not end")
+    print(f"    {n} open flows cut {ended - began:.2f} s after the rename")
+    expect(goes_on.result(20) > 0, "another flow was hurt")
     lab.remove("deny.yaml")
 
 

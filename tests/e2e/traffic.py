@@ -270,6 +270,36 @@ def steady(address, port, seconds, *, ready):
     return n
 
 
+def hold_many(address, port, n, *, ready):
+    """Holds n connections that have each echoed one byte; says when the last of them ended and how many by a reset."""
+    selector, echoed, resets = selectors.DefaultSelector(), 0, 0
+    for begin in range(0, n, 500):  # in batches, so that no listener's queue overflows
+        batch = []
+        for _ in range(begin, min(begin + 500, n)):
+            s = connect(address, port)
+            s.sendall(b"x")
+            batch.append(s)
+        for s in batch:
+            echoed += s.recv(1) == b"x"
+            s.setblocking(False)
+            selector.register(s, selectors.EVENT_READ)
+    if echoed != n:
+        raise ConnectionError(f"{echoed} of {n} echoed")
+    ready()
+    left, deadline = n, time.monotonic() + 60
+    while left and time.monotonic() < deadline:
+        for key, _ in selector.select(1):
+            try:
+                ended = key.fileobj.recv(1) == b""
+            except OSError:
+                ended, resets = True, resets + 1
+            if ended:
+                selector.unregister(key.fileobj)
+                key.fileobj.close()
+                left -= 1
+    return time.time(), resets, left
+
+
 def half_close_server(port, *, ready):
     """Reads to the end of the client's half, then answers with what it got."""
     server = listen(port)
