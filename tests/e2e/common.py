@@ -13,7 +13,7 @@ def scaled(n):
 
 
 def standard_lab(name, start=True, **config):
-    lab = Lab(name)
+    lab = Lab(f"{name}-{os.getpid()}")  # two runs at once do not meet
     one, two = lab.node(1), lab.node(2)
     one.pod("client", 11, service_account="client")
     one.pod("client2", 12, service_account="client", by_pid=True)
