@@ -100,6 +100,7 @@ static bool choose_endpoint(struct choosing *c, size_t n_ready, struct rng *rng,
         if (left < all[i].weight) {
             r->target = to;
             r->workload = all[i].workload;
+            r->named = c->inside->n_names > 0;
             return true;
         }
         left -= all[i].weight;

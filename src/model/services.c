@@ -157,6 +157,7 @@ static void fill(struct builder *b, const struct service_spec *s, const struct h
         qsort(all, n, sizeof(*all), compare_endpoints);
     in->endpoints = all;
     in->from_slices = s->has_slices && str_is(s->kind, STR("Service"));
+    build_service_names(b, s, in);
     v->n_endpoints = n;
     for (size_t i = 0; i < n; i++)
         v->n_ready += all[i].ready;

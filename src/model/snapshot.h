@@ -42,6 +42,8 @@ struct service_endpoint {
 };
 struct service_inside {                       /* beside world.services, same index */
     const struct service_endpoint *endpoints; /* the ready ones first */
+    const struct identity *const *names;      /* of subjectAltNames; see naming.c */
+    uint32_t n_names;
     bool from_slices;
 };
 

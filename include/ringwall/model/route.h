@@ -15,6 +15,7 @@ struct route {
     struct endpoint target;          /* TUNNEL: :authority (workload ip:port); PLAIN: where to connect */
     const struct workload *workload; /* destination; NULL: outside the mesh's knowledge */
     const struct service *service;   /* when a service was dialled */
+    bool named;                      /* TUNNEL: the service has names of its own, see route_accepts_identity */
 };
 /* `ports`: the proxy's own three, refused as destinations on mesh workloads and loopback. `tried` (may be NULL): endpoints not to
  * take again. */
@@ -24,3 +25,10 @@ struct route_tried {
 };
 void route_outbound(const struct world *w, const struct workload *source, const struct endpoint *dialled, const uint16_t ports[3],
                     const struct route_tried *tried, struct rng *rng, struct route *ret);
+
+/* Secure naming: may `peer` answer for the workload `uid`, to which a connection to `dialled` was routed? The workload's own
+ * identity always may; so may the identities of the dialled service's subjectAltNames, while the workload is one of its
+ * endpoints. Everything is by value and the world of now is asked: a workload that is gone has nobody to answer for it.
+ * Unless route.named, only the workload's own identity can be the answer. */
+bool route_accepts_identity(const struct world *w, struct str network, const struct endpoint *dialled, struct str uid,
+                            const struct identity *peer);

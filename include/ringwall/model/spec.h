@@ -142,9 +142,8 @@ struct service_spec { /* Service or ServiceEntry */
     struct service_endpoint_spec *endpoints;
     size_t n_endpoints;
     bool publish_not_ready;
-    bool external; /* MESH_EXTERNAL */
-    struct str *subject_alt_names;
-    size_t n_subject_alt_names;
+    bool external;                      /* MESH_EXTERNAL */
+    struct text_list subject_alt_names; /* who may answer for it beside its workloads' own identities */
     struct str use_waypoint;
 };
 

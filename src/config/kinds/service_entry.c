@@ -157,16 +157,6 @@ static bool decode_endpoints(struct decode *d, struct yaml_node *spec, unsigned 
     return good;
 }
 
-static bool decode_names(struct decode *d, const struct yaml_node *n, struct service_spec *s) {
-    struct text_list list = {0};
-    if (!decode_text_list(d, n, "subjectAltNames", &list))
-        return false;
-    s->subject_alt_names = decode_array(d, struct str, list.n);
-    for (size_t i = 0; i < list.n && !d->failed; i++)
-        s->subject_alt_names[s->n_subject_alt_names++] = list.items[i].text;
-    return !d->failed;
-}
-
 const void *decode_service_entry(struct decode *d, const struct object_meta *m, struct yaml_node *root) {
     static const char *const keys[] = {"hosts",     "addresses", "ports",           "location",        "resolution",
                                        "endpoints", "exportTo",  "subjectAltNames", "workloadSelector"};
@@ -187,7 +177,7 @@ const void *decode_service_entry(struct decode *d, const struct object_meta *m, 
     good &= !location || decode_enum(d, location, "location", locations, array_size(locations), &location_word);
     good &= !resolution || decode_enum(d, resolution, "resolution", resolutions, array_size(resolutions), &resolution_word);
     good &= decode_endpoints(d, spec, resolution_word, s);
-    good &= decode_names(d, yaml_get(spec, "subjectAltNames"), s);
+    good &= decode_text_list(d, yaml_get(spec, "subjectAltNames"), "subjectAltNames", &s->subject_alt_names);
     good &= decode_text_list(d, yaml_get(spec, "exportTo"), "exportTo", &export_to);
     good &= decode_selector(d, spec, "workloadSelector", "labels", &s->selector);
     s->external = location_word == 0;

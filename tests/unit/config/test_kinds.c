@@ -147,7 +147,7 @@ static void service_entries(void **state) {
     assert_int_equal(s->n_ports, 2);
     assert_int_equal(s->ports[0].target_port, 15432);
     assert_int_equal(s->ports[1].target_port, 80);
-    assert_true(!s->external && s->has_slices && s->n_endpoints == 2 && s->n_subject_alt_names == 1);
+    assert_true(!s->external && s->has_slices && s->n_endpoints == 2 && s->subject_alt_names.n == 1);
     assert_addr(&s->endpoints[0].addr, "10.0.1.1");
     assert_int_equal(s->endpoints[0].ports[0].port, 5433);
     assert_true(t->external && !t->has_slices && t->selector.present);

@@ -384,6 +384,8 @@ static void add_service(struct mesh *m, struct str rest, struct str kind) {
             selector_of(m, v, &s->selector);
         else if (key_value(word, "waypoint", &v))
             s->use_waypoint = keep(m, v);
+        else if (key_value(word, "names", &v))
+            s->subject_alt_names = list_of(m, v);
         else if (str_is(word, STR("external")))
             s->external = true;
         else if (str_is(word, STR("notready")))

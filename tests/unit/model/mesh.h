@@ -12,6 +12,7 @@
  *   rule [from f=a,b g=c | to ports=80 | when key=a,b key2!=c]       belongs to the policy before it; {} is "rule"
  *   auth NS/NAME [MODE] [selector=k:v] [created=5] [port=80:DISABLE]...
  *   service NS/NAME [vip=A,B] [ports=name:80:8080 or name:80:=http] [selector=k:v] [external] [notready] [waypoint=X]
+ *           [names=SPIFFE,...]
  *   slice [pod=NAME] [ip=A] [ports=name:8080,...] [unready]          belongs to the service before it */
 #pragma once
 
