@@ -175,7 +175,8 @@ class Node:
         self.log, self.access_log = self.dir / "ringwall.log", self.dir / "access.log"
         script = (
             "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0;"
-            "ip link set lo up; ip link add br0 type bridge; ip link set br0 up;"
+            # An address of its own: the bridge would take a port's, another one whenever ports come and go.
+            f"ip link set lo up; ip link add br0 address 02:71:00:00:00:{index:02x} type bridge; ip link set br0 up;"
             f"ip addr add 10.71.{index}.1/24 dev br0; ip addr add fd71:{index}::1/64 dev br0 nodad"
         )
         sh("nsenter", f"--net={self.netns}", "sh", "-ec", script)

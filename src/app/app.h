@@ -20,6 +20,7 @@ enum {
     APP_WORKERS_MAX = 64,
     APP_MAILBOX_MAX = 65536,
     ENROL_RETRY_MS = 500, /* a pod whose netns or cgroup is not there yet is tried again */
+    ENROL_LOOK_MS = 1000, /* is every pod still where its paths lead? */
     ENROL_PODS_MAX = 8192,
 };
 
@@ -45,6 +46,7 @@ struct pod {
     struct capture_pod *capture;    /* NULL: not enrolled yet, why says why not */
     char why[CAPTURE_WHY_BYTES];
     bool wanted;        /* by the newest world */
+    bool moved;         /* its place is another now: a new pod of the same uid follows it */
     unsigned n_leaving; /* workers that have not let go of it yet; 0: none asked */
 };
 
@@ -61,6 +63,7 @@ struct node {
     struct list pods; /* of struct pod */
     uint32_t next_id;
     bool swept;                  /* leftovers of an earlier life are gone */
+    bool sweep_due;              /* places were left closed for a successor */
     struct identity *identities; /* of the pods; sorted, each once */
     bool *has_credential;        /* same index */
     size_t n_identities;
@@ -72,6 +75,7 @@ void node_deinit(struct node *n);                                 /* capture ent
 void node_handle(struct node *n, struct mail *m, bool *ret_quit); /* frees m */
 void node_world_changed(struct node *n);
 bool node_retry(struct node *n); /* tries pods again that could not be enrolled; true: some still wait */
+void node_look(struct node *n);  /* pods whose netns or cgroup was made anew come anew */
 void node_pod_gone(struct node *n, uint32_t id);
 void node_announce_identities(struct node *n);
 void node_credential(struct node *n, const struct mail_credential *m);

@@ -3,7 +3,8 @@
  *
  * A workload is wanted when the world places it here, enrolled, with a netns or a cgroup to find it by. One that is not
  * wanted any more leaves the workers first (their listeners close, so its connects are refused), then the kernel. One
- * whose netns, cgroup or addresses changed leaves and comes anew. One that cannot be enrolled yet (its netns does not
+ * whose netns, cgroup or addresses changed leaves and comes anew; its places in the kernel stay closed in between, so
+ * that nothing passes while one makes room for the other. One that cannot be enrolled yet (its netns does not
  * exist) is tried again; until then it is simply not ours, and readiness says so. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 static struct pod *pod_find(struct node *n, struct str uid) {
     list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
-        if (p->n_leaving == 0 && str_is(str_of(p->uid), uid))
+        if (p->n_leaving == 0 && !p->moved && str_is(str_of(p->uid), uid))
             return p;
     }
     return NULL;
@@ -107,10 +108,36 @@ static void pod_enrol(struct node *n, struct pod *p) {
     log_info("enrol", "workload %s/%s captured as " STR_FMT, p->ns, p->name, STR_ARG(identity_uri(&p->identity)));
 }
 
+static bool path_same(const char *a, const char *b) { return a && b && !strcmp(a, b); }
+static bool place_shared(const struct pod *a, const struct pod *b) {
+    return path_same(a->netns_path, b->netns_path) || path_same(a->cgroup_path, b->cgroup_path) || !strcmp(a->uid, b->uid);
+}
+
+/* Will another pod take over its netns or cgroup, or is the workload itself still wanted? Then nothing of it is opened. */
+static bool pod_has_successor(struct node *n, const struct pod *p) {
+    list_for_each (it, &n->pods) {
+        const struct pod *o = list_entry(it, struct pod, link);
+        if (o != p && o->wanted && !o->capture && place_shared(o, p))
+            return true;
+    }
+    return false;
+}
+
+static bool place_is_held(struct node *n, const struct pod *p) {
+    list_for_each (it, &n->pods) {
+        const struct pod *o = list_entry(it, struct pod, link);
+        if (o != p && o->n_leaving > 0 && place_shared(o, p))
+            return true;
+    }
+    return false;
+}
+
 static void pod_leave(struct node *n, struct pod *p) {
     if (!p->capture) {
+        bool keep_closed = pod_has_successor(n, p);
         if (n->capture)
-            capture_forget(n->capture, p->id); /* a failed enrolment may have closed it */
+            capture_forget(n->capture, p->id, keep_closed); /* a failed enrolment may have closed it */
+        n->sweep_due = n->sweep_due || keep_closed;
         pod_free(p);
         return;
     }
@@ -131,7 +158,9 @@ void node_pod_gone(struct node *n, uint32_t id) {
             continue;
         if (--p->n_leaving > 0)
             return;
-        p->capture = capture_release(n->capture, p->capture, false);
+        bool keep_closed = pod_has_successor(n, p);
+        p->capture = capture_release(n->capture, p->capture, keep_closed);
+        n->sweep_due = n->sweep_due || keep_closed;
         pod_free(p);
         node_retry(n); /* its successor may have waited for the netns */
         return;
@@ -151,15 +180,24 @@ static void node_note_counts(struct node *n) {
     pthread_mutex_unlock(&n->ready.lock);
 }
 
+static void node_sweep(struct node *n) {
+    if (capture_sweep(n->capture) < 0)
+        log_error("enrol", "cannot remove from the kernel what workloads left there");
+    n->sweep_due = false;
+}
+
 bool node_retry(struct node *n) {
     bool waiting = false;
     list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
         if (!p->wanted || p->capture)
             continue;
-        pod_enrol(n, p);
+        if (!place_is_held(n, p))
+            pod_enrol(n, p);
         waiting = waiting || !p->capture;
     }
+    if (n->sweep_due && !waiting)
+        node_sweep(n);
     node_note_counts(n);
     return waiting;
 }
@@ -178,7 +216,7 @@ static void node_compare(struct node *n, const struct world *world) {
             continue;
         struct pod *p = pod_find(n, w->uid);
         if (p && !pod_place_is(p, w)) {
-            pod_leave(n, p);
+            p->moved = true; /* leaves below, when its successor is known */
             p = NULL;
         }
         if (!p)
@@ -199,6 +237,17 @@ static void node_compare(struct node *n, const struct world *world) {
     }
 }
 
+void node_look(struct node *n) {
+    bool any = false;
+    list_for_each (it, &n->pods) {
+        struct pod *p = list_entry(it, struct pod, link);
+        if (p->capture && p->wanted && capture_pod_moved(p->capture, p->netns_path, p->cgroup_path))
+            p->moved = any = true;
+    }
+    if (any)
+        node_world_changed(n);
+}
+
 void node_world_changed(struct node *n) {
     publish_reader_online();
     const struct world *world = publish_read(&n->world);
@@ -215,8 +264,7 @@ void node_world_changed(struct node *n) {
         return;
     node_retry(n);
     if (!n->swept) {
-        if (capture_sweep(n->capture) < 0)
-            log_error("enrol", "cannot remove what an earlier run of the daemon left in the kernel");
+        node_sweep(n);
         n->swept = true;
     }
     if (capture_ready(n->capture) < 0)

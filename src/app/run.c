@@ -263,14 +263,18 @@ static void wait_for_events(struct daemon *d, int timeout_ms) {
 
 static void serve(struct daemon *d) {
     bool quit = false, told = false, waiting = false;
-    uint64_t retry_ns = 0;
+    uint64_t retry_ns = 0, look_ns = 0;
     while (!quit) {
-        wait_for_events(d, !told || waiting ? ENROL_RETRY_MS : -1);
+        wait_for_events(d, !told || waiting ? ENROL_RETRY_MS : d->node.capture ? ENROL_LOOK_MS : -1);
         quit = signal_seen(d);
         struct mail *m;
         while ((m = mailbox_take(d->node.mailbox)))
             node_handle(&d->node, m, &quit);
         uint64_t now = clock_mono_ns();
+        if (d->node.capture && now >= look_ns) {
+            node_look(&d->node);
+            look_ns = now + ENROL_LOOK_MS * NS_PER_MS;
+        }
         if (now >= retry_ns) {
             waiting = d->node.capture && node_retry(&d->node);
             retry_ns = now + ENROL_RETRY_MS * NS_PER_MS;

@@ -7,6 +7,7 @@
 #include <bpf/bpf.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <ringwall/base/check.h>
@@ -275,14 +276,16 @@ struct capture_pod *capture_release(struct capture *c, struct capture_pod *p, bo
     return pod_free(p);
 }
 
-void capture_forget(struct capture *c, uint32_t id) {
+void capture_forget(struct capture *c, uint32_t id, bool keep_closed) {
     list_for_each_safe (it, &c->closed) {
         struct capture_pod *p = list_entry(it, struct capture_pod, link);
         if (p->id != id)
             continue;
-        maps_remove(c, p);
-        if (p->netns_ino)
-            namespace_leave(c, p->netns_ino);
+        if (!keep_closed) {
+            maps_remove(c, p);
+            if (p->netns_ino)
+                namespace_leave(c, p->netns_ino);
+        }
         pod_free(p);
     }
 }
@@ -338,6 +341,15 @@ int capture_sweep(struct capture *c) {
     if (r == 0)
         r = pin_each(c->pods_dir, pod_pin_sweep, c);
     return err_trace(r);
+}
+
+static bool leads_elsewhere(const char *path, uint64_t ino) {
+    struct stat st;
+    return path && ino && stat(path, &st) == 0 && st.st_ino != ino;
+}
+
+bool capture_pod_moved(const struct capture_pod *p, const char *netns_path, const char *cgroup_path) {
+    return leads_elsewhere(netns_path, p->netns_ino) || leads_elsewhere(cgroup_path, p->cgroup_id);
 }
 
 uint64_t capture_pod_cookie(const struct capture_pod *p) { return p->cookie; }

@@ -231,9 +231,9 @@ static void test_failed_enrolment_closes(void **state) {
     assert_int_equal(capture_sweep(d.c), 0);
     assert_int_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
     assert_int_equal(lab_do(lab.other, 0, &in).error, ECONNREFUSED);
-    capture_forget(d.c, 7);
+    capture_forget(d.c, 7, false);
     assert_int_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
-    capture_forget(d.c, 3);
+    capture_forget(d.c, 3, false);
     expect_untouched(lab.inner[3], 3);
     in.say = "end";
     assert_string_equal(lab_do(lab.other, 0, &in).said, "app:end");

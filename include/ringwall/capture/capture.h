@@ -59,13 +59,19 @@ int capture_enrol(struct capture *c, const struct capture_pod_spec *spec, unsign
                   int *ret_fds /* [_CAPTURE_LISTENER_MAX * n_workers], [kind * n_workers + worker]; -1: family not there */,
                   char why[CAPTURE_WHY_BYTES]) must_check;
 /* Takes the workload out of the kernel: listeners' map entries, sk_lookup, cgroup entry. With keep_closed the entries
- * stay so that the workload's connects are refused (daemon shutting down); without, the workload is left untouched. */
+ * stay so that the workload's connects are refused (daemon shutting down, or a successor takes the place over: what it does
+ * not overwrite goes with capture_sweep); without, the workload is left untouched. */
 struct capture_pod *capture_release(struct capture *c, struct capture_pod *p, bool keep_closed);
-/* A workload that is not wanted any more though it never was enrolled: opens what a failed capture_enrol closed. */
-void capture_forget(struct capture *c, uint32_t id);
+/* A workload that is not wanted any more though it never was enrolled: opens what a failed capture_enrol closed, or with
+ * keep_closed leaves it to a successor as capture_release does. */
+void capture_forget(struct capture *c, uint32_t id, bool keep_closed);
 /* Enrolled entries in the kernel (from an earlier life of the daemon) which this process neither enrolled nor closed: remove
  * them. Called once after the first world's workloads are enrolled. */
 int capture_sweep(struct capture *c) must_check;
+
+/* Do the paths that it was enrolled by lead elsewhere now? A restarted service gets a new cgroup, a namespace is made again
+ * under its old name. A path that leads nowhere is no answer: processes may live on in the place that had it. */
+bool capture_pod_moved(const struct capture_pod *p, const char *netns_path, const char *cgroup_path);
 
 uint64_t capture_pod_cookie(const struct capture_pod *p); /* netns cookie */
 int capture_pod_netns(const struct capture_pod *p);       /* descriptor, owned by the pod */
