@@ -100,6 +100,8 @@ static struct pod *pod_new(struct worker *w, struct mail_pod *m) {
 }
 
 void pod_arrived(struct worker *w, struct mail_pod *m) {
+    if (w->stopping) /* too late: its descriptors go with the mail */
+        return;
     struct pod *p = pod_find(w, m->id);
     if (p) {
         pod_update(p, m);
