@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A packet capture by tcpdump, and the few questions that the lab asks of it."""
 
+import os
+import re
 import signal
+import socket
 import struct
 import subprocess
 
-from lab import LabError
+from lab import LabError, eventually, inside
 
 HBONE_PORT = 15008
+LAST_PORT = 9  # discard: where the datagram goes that says "all before me is in the file"
+TCP = 6
 
 
 class Capture:
@@ -20,7 +25,8 @@ class Capture:
 
     def __enter__(self):
         self.tcpdump = self.lab.popen(
-            ["nsenter", f"--net={self.node.netns}", "tcpdump", "-i", self.device, "-s", "0", "-B", "65536", "--immediate-mode", "-U", "-Z", "root", "-w", self.file, "tcp"],
+            ["nsenter", f"--net={self.node.netns}", "tcpdump", "-i", self.device, "-s", "0", "-B", "65536", "--immediate-mode", "-U", "-Z", "root", "-w", self.file,
+             f"tcp or udp dst port {LAST_PORT}"],
             stderr=subprocess.PIPE, text=True)
         # tcpdump says "listening on" once its socket is open.
         for line in self.tcpdump.stderr:
@@ -29,8 +35,16 @@ class Capture:
         raise LabError("tcpdump did not start")
 
     def __exit__(self, *_):
+        # A tcpdump that is told to end forgets what it has not yet read: it must first have seen a datagram of ours.
+        token = os.urandom(16)
+        with inside(self.node.netns), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(token, (f"10.71.0.{self.device.removeprefix('link')}", LAST_PORT))
+        eventually("tcpdump has written all that it saw", lambda: token in self.file.read_bytes())
         self.tcpdump.send_signal(signal.SIGINT)
-        self.tcpdump.communicate(timeout=10)
+        _, said = self.tcpdump.communicate(timeout=10)
+        lost = re.search(r"(\d+) packets? dropped by kernel", said)
+        if lost and lost.group(1) != "0":
+            raise LabError(f"the capture is not whole: {lost.group(0)}")
         self._read()
 
     def _read(self):
@@ -45,12 +59,14 @@ class Capture:
         kind = struct.unpack_from("!H", frame, 12)[0]
         if kind == 0x0800:
             ip, header = frame[14:], (frame[14] & 15) * 4
-            end = struct.unpack_from("!H", ip, 2)[0]
+            end, protocol = struct.unpack_from("!H", ip, 2)[0], ip[9]
             tcp, addresses = ip[header:end], (ip[12:16], ip[16:20])
         elif kind == 0x86DD:
-            ip = frame[14:]
+            ip, protocol = frame[14:], frame[20]
             tcp, addresses = ip[40:40 + struct.unpack_from("!H", ip, 4)[0]], (ip[8:24], ip[24:40])
         else:
+            return
+        if protocol != TCP:
             return
         ports = struct.unpack_from("!HH", tcp)
         self.packets.append((addresses, ports, struct.unpack_from("!I", tcp, 4)[0], tcp[(tcp[12] >> 4) * 4:]))
