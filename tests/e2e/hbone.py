@@ -85,11 +85,11 @@ def connect_headers(authority):
 
 
 class Http2:
-    """Frames over a socket; reads are bounded by its timeout."""
+    """Frames over a socket; reads are bounded by its timeout. `answers`: PINGs are answered."""
 
-    def __init__(self, s, settings=True):
-        self.s, self.buffer = s, b""
-        s.sendall(PREFACE + (frame(SETTINGS, 0, 0) if settings else b""))
+    def __init__(self, s, settings=b"", answers=True):
+        self.s, self.buffer, self.answers = s, b"", answers
+        s.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
 
     def send(self, *frames):
         self.s.sendall(b"".join(frames))
@@ -112,7 +112,7 @@ class Http2:
         with contextlib.suppress(ConnectionError, ssl.SSLError):  # the other side may be gone; what it said counts
             if head[3] == SETTINGS and not head[4] & 1:
                 self.send(frame(SETTINGS, 1, 0))
-            if head[3] == PING and not head[4] & 1:
+            if head[3] == PING and not head[4] & 1 and self.answers:
                 self.send(frame(PING, 1, 0, payload))
         return head[3], head[4], int.from_bytes(head[5:9], "big") & 0x7FFFFFFF, payload
 

@@ -9,7 +9,7 @@ import time
 import hbone
 import traffic
 from common import expect, expect_equal, pod, scaled, standard_lab
-from hbone import CONTINUATION, END_HEADERS, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, Http2, block, connect_headers, frame
+from hbone import CONTINUATION, DATA, END_HEADERS, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, Http2, block, connect_headers, frame
 from lab import eventually, inside
 from tasks import Task
 
@@ -250,6 +250,83 @@ def case_idle_connections(lab):
     for s in idle:
         s.close()
     still_serves(lab)
+
+
+def talk(lab_address, credential, answers, seconds, *, ready):
+    """A peer that opens a stream and then says nothing: when PINGs came, when the connection ended (None: it did not), both
+    in seconds after the last word, and whether the stream still echoes."""
+    s = hbone.tls(lab_address, credential)
+    h = Http2(s, answers=answers)
+    h.request(1, connect_headers(f"{lab_address}:{PORT}"))
+    if h.outcome(1) != "200":
+        raise ConnectionError("no stream")
+    began, pings = time.monotonic(), []
+    s.settimeout(0.5)
+    while time.monotonic() < began + seconds:
+        try:
+            got = h.read()
+        except TimeoutError:
+            continue
+        if got is None:
+            return pings, time.monotonic() - began, False
+        if got[0] == PING and not got[1] & 1:
+            pings.append(time.monotonic() - began)
+    h.send(frame(DATA, 0, 1, b"still there?"))
+    s.settimeout(5)
+    while (got := h.read()) and got[0] != DATA:
+        continue
+    return pings, None, got is not None and got[3] == b"still there?"
+
+
+def case_pings(lab):
+    """A silent peer is asked after 10 s; who answers stays, who does not is cut 20 s later"""
+    serve(lab)
+    seconds = 45
+    tasks = [Task(pod(lab, "outsider"), talk, address(lab), lab.good, answers, seconds) for answers in (True, False)]
+    (kept_pings, kept_end, echoed), (lost_pings, lost_end, _) = (t.result(seconds + 20) for t in tasks)
+    expect(kept_end is None and echoed, f"a peer that answers PINGs at {kept_pings} was cut after {kept_end} s")
+    expect(len(kept_pings) >= 2, f"PINGs to the peer that answers: {kept_pings}")
+    for pings in (kept_pings, lost_pings):
+        expect(pings and 9 < pings[0] < 21, f"the first PING comes within two ticks of 10 s: {pings}")
+    expect(len(lost_pings) == 1, f"one question is enough: {lost_pings}")
+    expect(lost_end is not None and 19.5 < lost_end - lost_pings[0] < 31, f"a peer that does not answer was cut after {lost_end} s, asked at {lost_pings}")
+    still_serves(lab)
+
+
+def case_large_windows(lab):
+    """A peer with ztunnel's settings: 4 MiB a stream, 16 MiB in all, frames of 1 MiB; our own window is 256 KiB at most"""
+    total = 24 << 20
+    Task(pod(lab, "server"), traffic.source_server, PORT + 1, total).wait_ready()
+    settings = b"".join(k.to_bytes(2, "big") + v.to_bytes(4, "big") for k, v in ((2, 0), (3, 200), (4, 4 << 20), (5, 1 << 20), (6, 16384)))
+    with inside(pod(lab, "outsider").netns):
+        s = hbone.tls(address(lab), lab.good)
+    with s:
+        h = Http2(s, settings)
+        h.send(frame(WINDOW_UPDATE, 0, 0, ((16 << 20) - 65535).to_bytes(4, "big")))
+        h.request(1, connect_headers(f"{address(lab)}:{PORT + 1}"))
+        got, windows = 0, []
+
+        def take(until):
+            """DATA until so many bytes came, or the other side falls silent."""
+            nonlocal got
+            with contextlib.suppress(TimeoutError):
+                while got < until:
+                    kind, _, stream, payload = h.read()
+                    if kind == SETTINGS:
+                        windows.extend(int.from_bytes(payload[i + 2:i + 6], "big") for i in range(0, len(payload), 6) if payload[i + 1] == 4)
+                    expect(kind not in (RST_STREAM, GOAWAY), f"frame {kind}: {payload}")
+                    got += len(payload) if kind == DATA and stream == 1 else 0
+
+        s.settimeout(2)
+        take(total)
+        expect_equal(got, 4 << 20, "bytes that came for the stream's first window, and not one more")
+        expect(windows and all(w <= 256 << 10 for w in windows), f"the windows advertised: {windows}")
+        s.settimeout(10)
+        while got < total:
+            for stream in (0, 1):
+                h.send(frame(WINDOW_UPDATE, 0, stream, (4 << 20).to_bytes(4, "big")))
+            take(min(total, got + (4 << 20)))
+        expect_equal(got, total, "bytes")
 
 
 def case_data_limits(lab):

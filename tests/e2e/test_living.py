@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 
+import hbone
 import traffic
 from common import expect, expect_equal, pod, scaled, standard_lab
 from lab import eventually, setns_path, sh
@@ -59,6 +60,38 @@ def case_drain(lab):
     node.daemon.signal(signal.SIGTERM)
     expect_equal(stays.result(10)[0], "ECONNRESET", "a flow that outlives the deadline")
     expect_equal(node.daemon.process.wait(5), 0, "exit code at the deadline")
+    node.start()
+
+
+def drained_peer(address, credential, *, ready):
+    """A peer of another make with one stream open: what it hears while the other side drains, and if its stream goes on."""
+    with hbone.tls(address, credential) as s:
+        h = hbone.Http2(s)
+        h.request(1, hbone.connect_headers(f"{address}:{PORT}"))
+        if h.outcome(1) != "200":
+            raise ConnectionError("no stream")
+        ready()
+        while (got := h.read()) and got[0] != hbone.GOAWAY:
+            continue
+        if not got:
+            return None, None, None
+        h.send(hbone.frame(hbone.DATA, hbone.END_STREAM, 1, b"finishing"))
+        error, echoed, ended = int.from_bytes(got[3][4:8], "big"), b"", False
+        while not ended and (got := h.read()):
+            if got[0] == hbone.DATA and got[2] == 1:
+                echoed, ended = echoed + got[3], bool(got[1] & hbone.END_STREAM)
+        return error, echoed, ended
+
+
+def case_drain_is_announced(lab):
+    """SIGTERM: a peer hears GOAWAY without an error at once, and its open stream may finish"""
+    server, node, root = pod(lab, "server"), lab.nodes[1], lab.dir / "root-ca"
+    Task(server, traffic.echo_server, PORT).wait_ready()
+    credential = hbone.issue(lab.dir / "certs", "peer", (root / "ca-cert.pem", root / "ca-key.pem"), uris=[pod(lab, "client").identity])
+    peer = Task(pod(lab, "outsider"), drained_peer, server.ip, credential).wait_ready()
+    node.daemon.signal(signal.SIGTERM)
+    expect_equal(peer.result(10), (0, b"finishing", True), "GOAWAY's error, the echo, the end of the stream")
+    expect_equal(node.daemon.process.wait(5), 0, "exit code")
     node.start()
 
 

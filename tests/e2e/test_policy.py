@@ -6,6 +6,7 @@ import time
 import traffic
 from common import addresses, expect, expect_equal, pod, scaled, standard_lab
 from lab import eventually, sh
+from pcap import Capture
 from tasks import Task
 
 PORT = 9300
@@ -114,6 +115,24 @@ def case_strict(lab):
     judge(lab, {"outsider": True, "client": True}, port=PORT + 1)
     lab.remove("strict.yaml")
     judge(lab, {"outsider": True})
+
+
+def link_ports(lab, source):
+    """The ports that the link between the nodes carries while source talks to the server, which must go well."""
+    with Capture(lab, lab.nodes[0], "link2") as link:
+        judge(lab, {source: True})
+    return link.ports()
+
+
+def case_disable(lab):
+    """DISABLE: the workload is spoken to in the clear, from the mesh too; anything else, and it is TLS again"""
+    serve(lab)
+    expect_equal(link_ports(lab, "client"), {15008}, "ports on the link by default")
+    lab.apply("off.yaml", authentication("STRICT") + "---\n" + authentication("DISABLE", "default", "off", "  selector: {matchLabels: {app: server}}\n"))
+    expect_equal(link_ports(lab, "client"), {PORT}, "ports on the link to a workload with DISABLE")
+    judge(lab, {"outsider": True})
+    lab.remove("off.yaml")
+    expect_equal(link_ports(lab, "client"), {15008}, "ports on the link once DISABLE is gone")
 
 
 def case_open_flow_is_cut(lab):

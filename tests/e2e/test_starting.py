@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from common import expect, expect_equal, standard_lab
-from lab import setns_path, sh
+from lab import eventually, setns_path, sh
 
 
 def lab():
@@ -40,8 +40,9 @@ def changed(lab, **lines):
 
 def case_capabilities(lab):
     """Without CAP_SYS_ADMIN, CAP_NET_ADMIN or CAP_BPF"""
-    for name in ("sys_admin", "net_admin"):
-        fails(lab, f"CAP_{name.upper()}", prefix=("setpriv", f"--bounding-set=-{name}", f"--inh-caps=-{name}", "--"))
+    for names in (("sys_admin",), ("net_admin",), ("sys_admin", "bpf")):
+        drop = ",".join(f"-{name}" for name in names)
+        fails(lab, *(f"CAP_{name.upper()}" for name in names), prefix=("setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}", "--"))
 
 
 def case_io_uring(lab):
@@ -107,6 +108,25 @@ def case_checks_agree(lab):
         expect_equal(done.returncode, 1, f"exit code of {command[1]}: {done.stdout}{done.stderr}")
         expect("bad.yaml:4:" in done.stdout and "action" in done.stdout, done.stdout)
     bad.unlink()
+
+
+def case_mesh_too_large(lab):
+    """More manifests than limits.meshBytes: refused whole with the key's name, by the daemon and by the check"""
+    node = lab.nodes[0]
+    small = changed(lab, limits="{meshBytes: 64KiB}")
+    large = node.mesh_dir / "large.yaml"
+    large.write_text("# " + "x" * 65536 + "\n")
+    done = sh(lab.program("ringwall"), "check", "-c", small, check=False)
+    expect_equal(done.returncode, 1, f"exit code: {done.stdout}{done.stderr}")
+    expect("limits.meshBytes" in done.stdout, done.stdout)
+    node.write_config(limits="{meshBytes: 64KiB}")
+    node.start(wait=False)
+    eventually("the daemon names the limit", lambda: "limits.meshBytes" in node.ctl("status", check=False).stdout)
+    expect(node.ctl_json("status")["ready"] is False, "ready with a set that was refused")
+    large.unlink()
+    node.daemon.wait_ready()
+    expect_equal(node.daemon.stop(), 0, "exit after SIGTERM")
+    node.write_config()
 
 
 def forbid_io_uring(command):
