@@ -67,7 +67,7 @@ static bool reach(struct choosing *c, const struct service_endpoint *e, struct e
     bool v4 = addr_is_v4(&c->dialled->addr);
     struct endpoint to = {.addr = e->addr, .port = service_target_port(e, c->port, c->inside->from_slices)};
 
-    if (!to.port || (w && !str_is(w->network, c->source->network)))
+    if (!to.port || !str_is(e->place->network, c->source->network))
         return false;
     for (size_t i = 0; addr_is_none(&e->addr) && w && i < w->n_addrs; i++)
         if (addr_is_none(&to.addr) || (addr_is_v4(&w->addrs[i]) == v4 && addr_is_v4(&to.addr) != v4))
@@ -82,30 +82,51 @@ static bool reach(struct choosing *c, const struct service_endpoint *e, struct e
     return true;
 }
 
-/* Weighted choice in two passes, so that nothing is allocated. */
-static bool choose_endpoint(struct choosing *c, size_t n_ready, struct rng *rng, struct route *r) {
-    const struct service_endpoint *all = c->inside->endpoints;
-    struct endpoint to;
-    uint64_t total = 0, left;
+/* How near an endpoint is: scopes from wide to narrow, up to the first that differs. What is unknown tells nothing. */
+static unsigned nearness(const struct choosing *c, const struct place *p) {
+    const struct workload *w = c->source;
+    const struct str ours[] = {w->region, w->zone, w->subzone, w->node}, theirs[] = {p->region, p->zone, p->subzone, p->node};
+    unsigned n = c->inside->distribution == TRAFFIC_PREFER_NODE ? 4 : 3, near = 0;
 
-    for (size_t i = 0; i < n_ready; i++)
-        if (reach(c, &all[i], &to))
-            total += all[i].weight;
-    if (!total)
-        return false;
-    left = rng_below(rng, total);
-    for (size_t i = 0; i < n_ready; i++) {
-        if (!reach(c, &all[i], &to))
+    if (c->inside->distribution != TRAFFIC_PREFER_CLOSE && c->inside->distribution != TRAFFIC_PREFER_NODE)
+        return 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (!ours[i].n || !theirs[i].n)
             continue;
-        if (left < all[i].weight) {
-            r->target = to;
-            r->workload = all[i].workload;
-            r->named = c->inside->n_names > 0;
-            return true;
-        }
-        left -= all[i].weight;
+        if (!str_is(ours[i], theirs[i]))
+            break;
+        near = i + 1;
     }
-    unreachable_because("both passes see the same endpoints");
+    return near;
+}
+
+/* Every endpoint is looked at once: among the best seen so far each takes the place with the chance that its weight
+ * has of theirs, and a better one takes it from them all. */
+static bool choose_endpoint(struct choosing *c, size_t n_ready, struct rng *rng, struct route *r) {
+    enum { NOT_EJECTED = 8 };
+    const struct route_tried *t = c->tried;
+    uint64_t total = 0;
+    unsigned best = 0;
+
+    for (size_t i = 0; i < n_ready; i++) {
+        const struct service_endpoint *e = &c->inside->endpoints[i];
+        struct endpoint to;
+        if (c->inside->distribution == TRAFFIC_NODE_ONLY && !(e->place->node.n && str_is(e->place->node, c->source->node)))
+            continue;
+        if (!reach(c, e, &to))
+            continue;
+        unsigned rank = nearness(c, e->place) + (t && t->is_ejected && t->is_ejected(t->context, &to) ? 0 : NOT_EJECTED);
+        if (rank < best)
+            continue;
+        total = (rank > best ? 0 : total) + e->weight;
+        best = rank;
+        if (rng_below(rng, total) >= e->weight)
+            continue;
+        r->target = to;
+        r->workload = e->workload;
+        r->named = c->inside->n_names > 0;
+    }
+    return total > 0;
 }
 
 static void route_service(const struct world *w, const struct workload *source, const struct endpoint *dialled,

@@ -64,6 +64,19 @@ static bool has_addr(const struct workload *w, const struct addr *a) {
     return false;
 }
 
+/* What the slice or entry leaves out, the workload tells. */
+static const struct place *place_of(struct builder *b, const struct workload *w, const struct service_endpoint_spec *e) {
+    struct place p;
+
+    memset(&p, 0, sizeof(p)); /* interned as bytes */
+    p.region = w && w->region.n ? w->region : build_str(b, e->region);
+    p.zone = w && w->zone.n ? w->zone : build_str(b, e->zone);
+    p.subzone = w && w->subzone.n ? w->subzone : build_str(b, e->subzone);
+    p.node = w && w->node.n ? w->node : build_str(b, e->node);
+    p.network = w ? w->network : e->network.n ? build_str(b, e->network) : b->world->settings.network;
+    return build_blob(b, &p, sizeof(p));
+}
+
 /* False: the slice is behind the inventory, or names nothing. */
 static bool find_endpoint(struct builder *b, const struct service_spec *s, const struct service_endpoint_spec *e,
                           struct service_endpoint *ret) {
@@ -74,7 +87,7 @@ static bool find_endpoint(struct builder *b, const struct service_spec *s, const
         if (!ret->workload || (addressed && !has_addr(ret->workload, &e->addr)))
             return false;
     } else if (addressed) {
-        ret->workload = world_workload_by_addr(b->world, b->world->settings.network, &e->addr);
+        ret->workload = world_workload_by_addr(b->world, e->network.n ? e->network : b->world->settings.network, &e->addr);
     } else {
         return false;
     }
@@ -96,7 +109,8 @@ static struct service_endpoint *endpoints_of_slices(struct builder *b, const str
         const struct workload *w = all[n].workload;
         all[n].ports = copy_ports(b, e->ports, e->n_ports);
         all[n].n_ports = all[n].ports ? (uint32_t)e->n_ports : 0;
-        all[n].weight = w ? w->weight : 1;
+        all[n].weight = e->weight ? e->weight : w ? w->weight : 1;
+        all[n].place = place_of(b, w, e);
         all[n].ready = s->publish_not_ready || (e->ready && !(w && w->terminating));
         n++;
     }
@@ -112,11 +126,13 @@ static struct service_endpoint *endpoints_of_slices(struct builder *b, const str
 
 static struct service_endpoint *endpoints_of_selector(struct builder *b, const struct service_spec *s, const struct hits *hits,
                                                       size_t *ret_n) {
+    static const struct service_endpoint_spec nothing = {0};
     struct service_endpoint *all = build_alloc(b, sizeof(*all), hits->n);
     size_t n = 0;
 
     for (const struct hit *h = all ? hits->first : NULL; h; h = h->next)
-        all[n++] = (struct service_endpoint){.workload = h->workload,
+        all[n++] = (struct service_endpoint){.place = place_of(b, h->workload, &nothing),
+                                             .workload = h->workload,
                                              .weight = h->workload->weight,
                                              .ready = s->publish_not_ready || (h->workload->ready && !h->workload->terminating)};
     *ret_n = n;
@@ -156,6 +172,7 @@ static void fill(struct builder *b, const struct service_spec *s, const struct h
     if (n)
         qsort(all, n, sizeof(*all), compare_endpoints);
     in->endpoints = all;
+    in->distribution = s->distribution;
     in->from_slices = s->has_slices && str_is(s->kind, STR("Service"));
     build_service_names(b, s, in);
     v->n_endpoints = n;

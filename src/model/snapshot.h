@@ -33,7 +33,11 @@ struct identity_slot { /* where workloads of an identity are */
     size_t n_nodes;
 };
 
+struct place { /* interned; empty: unknown */
+    struct str region, zone, subzone, node, network;
+};
 struct service_endpoint {
+    const struct place *place;
     const struct workload *workload;       /* NULL: an address that no workload owns */
     struct addr addr;                      /* none: the workload's, by the family dialled */
     const struct service_port_spec *ports; /* of the slice, by name; see service_target_port */
@@ -44,6 +48,7 @@ struct service_inside {                       /* beside world.services, same ind
     const struct service_endpoint *endpoints; /* the ready ones first */
     const struct identity *const *names;      /* of subjectAltNames; see naming.c */
     uint32_t n_names;
+    enum traffic_distribution distribution;
     bool from_slices;
 };
 

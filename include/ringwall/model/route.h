@@ -17,12 +17,16 @@ struct route {
     const struct service *service;   /* when a service was dialled */
     bool named;                      /* TUNNEL: the service has names of its own, see route_accepts_identity */
 };
-/* `ports`: the proxy's own three, refused as destinations on mesh workloads and loopback. `tried` (may be NULL): endpoints not to
- * take again. */
+/* What the caller knows of endpoints that the world does not. */
 struct route_tried {
-    struct endpoint items[8];
+    struct endpoint items[8]; /* not to be taken again */
     size_t n;
+    /* Passed over while there is another endpoint, never all of them; asked once for each. May be NULL. */
+    bool (*is_ejected)(void *context, const struct endpoint *e);
+    void *context;
 };
+/* `ports`: the proxy's own three, refused as destinations on mesh workloads and loopback. `tried` may be NULL. An address of a
+ * service is one of its endpoints: of those not ejected the nearest, as the service's distribution says, by weight. */
 void route_outbound(const struct world *w, const struct workload *source, const struct endpoint *dialled, const uint16_t ports[3],
                     const struct route_tried *tried, struct rng *rng, struct route *ret);
 

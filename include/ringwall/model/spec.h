@@ -126,6 +126,14 @@ struct service_endpoint_spec { /* EndpointSlice or inline ServiceEntry endpoint:
     bool ready;
     struct service_port_spec *ports; /* slice ports: name and port */
     size_t n_ports;
+    uint32_t weight;                                 /* 0: the workload's, else 1 */
+    struct str node, region, zone, subzone, network; /* empty: the workload's, else unknown */
+};
+enum traffic_distribution {
+    TRAFFIC_ANY,
+    TRAFFIC_PREFER_CLOSE, /* nearest of region, zone, subzone; another when none is left there */
+    TRAFFIC_PREFER_NODE,  /* the same, and the node before all */
+    TRAFFIC_NODE_ONLY,    /* internalTrafficPolicy: Local */
 };
 struct service_spec { /* Service or ServiceEntry */
     struct str kind;
@@ -142,6 +150,7 @@ struct service_spec { /* Service or ServiceEntry */
     struct service_endpoint_spec *endpoints;
     size_t n_endpoints;
     bool publish_not_ready;
+    enum traffic_distribution distribution;
     bool external;                      /* MESH_EXTERNAL */
     struct text_list subject_alt_names; /* who may answer for it beside its workloads' own identities */
     struct str use_waypoint;

@@ -32,6 +32,7 @@ static bool decode_endpoint(struct decode *d, const struct yaml_node *n, struct 
     const struct yaml_node *conditions = yaml_get(n, "conditions"), *ready = yaml_get(conditions, "ready");
     const struct yaml_node *addresses = yaml_get(n, "addresses"), *target = yaml_get(n, "targetRef");
     const struct yaml_node *kind = yaml_get(target, "kind"), *name = yaml_get(target, "name");
+    const struct yaml_node *node = yaml_get(n, "nodeName"), *zone = yaml_get(n, "zone");
     if (!decode_mapping(d, n, "an element of endpoints"))
         return false;
     e->ready = true; /* absent means ready */
@@ -42,6 +43,10 @@ static bool decode_endpoint(struct decode *d, const struct yaml_node *n, struct 
         return false;
     }
     if (!decode_sequence(d, addresses, "addresses"))
+        return false;
+    if (!yaml_is_null(node) && !decode_str(d, node, "nodeName", &e->node))
+        return false;
+    if (!yaml_is_null(zone) && !decode_str(d, zone, "zone", &e->zone))
         return false;
     /* Consumers use the first address only, says Kubernetes; more than one is deprecated. */
     if (addresses->first && !decode_addr(d, addresses->first, "addresses", &e->addr))

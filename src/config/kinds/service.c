@@ -79,6 +79,49 @@ static bool decode_ports(struct decode *d, const struct yaml_node *ports, struct
     return true;
 }
 
+static void read_distribution(struct decode *d, const struct yaml_node *n, const char *name, struct str word,
+                              struct service_spec *s) {
+    static const struct {
+        const char *word;
+        enum traffic_distribution means;
+    } rows[] = {{"PreferClose", TRAFFIC_PREFER_CLOSE},
+                {"PreferSameZone", TRAFFIC_PREFER_CLOSE},
+                {"PreferSameNode", TRAFFIC_PREFER_NODE},
+                {"PreferSameNetwork", TRAFFIC_ANY}, /* no other network is ever used */
+                {"Any", TRAFFIC_ANY}};
+    for (size_t i = 0; i < array_size(rows); i++)
+        if (str_is(word, str_of(rows[i].word))) {
+            s->distribution = rows[i].means;
+            return;
+        }
+    /* Kubernetes lets implementations have words of their own: what we do not know prefers nothing. */
+    decode_warnf(d, n,
+                 "%s has the unknown value \"%.*s\", which prefers nothing: write PreferSameZone, PreferSameNode or PreferClose",
+                 name, (int)min_of(word.n, (size_t)64), word.at);
+}
+
+bool decode_distribution(struct decode *d, const struct object_meta *m, const struct yaml_node *spec, struct service_spec *s) {
+    static const char annotation[] = "networking.istio.io/traffic-distribution";
+    static const char *const policies[] = {"Cluster", "Local"};
+    const struct yaml_node *n = yaml_get(spec, "trafficDistribution"), *policy = yaml_get(spec, "internalTrafficPolicy");
+    struct str word;
+    unsigned local = 0;
+
+    if (!yaml_is_null(n)) {
+        if (!decode_str(d, n, "spec.trafficDistribution", &word))
+            return false;
+        read_distribution(d, n, "spec.trafficDistribution", word, s);
+    }
+    if (meta_annotation_node(m, annotation))
+        read_distribution(d, meta_annotation_node(m, annotation), "annotation networking.istio.io/traffic-distribution",
+                          meta_annotation(m, annotation), s);
+    if (!yaml_is_null(policy) && !decode_enum(d, policy, "spec.internalTrafficPolicy", policies, array_size(policies), &local))
+        return false;
+    if (local)
+        s->distribution = TRAFFIC_NODE_ONLY;
+    return true;
+}
+
 const void *decode_service(struct decode *d, const struct object_meta *m, struct yaml_node *root) {
     struct yaml_node *spec = decode_spec(d, root);
     const struct yaml_node *type = yaml_get(spec, "type"), *not_ready = yaml_get(spec, "publishNotReadyAddresses");
@@ -97,6 +140,7 @@ const void *decode_service(struct decode *d, const struct object_meta *m, struct
     d->failed |= !ok;
     bool good = decode_vips(d, spec, s) && decode_ports(d, yaml_get(spec, "ports"), s);
     good &= !not_ready || decode_bool(d, not_ready, "spec.publishNotReadyAddresses", &s->publish_not_ready);
+    good &= decode_distribution(d, m, spec, s);
     if (!yaml_is_null(selector) && selector->n_children)
         good &= decode_selector(d, spec, "selector", NULL, &s->selector);
     return good ? s : NULL;

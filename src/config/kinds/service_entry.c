@@ -128,8 +128,14 @@ static bool decode_endpoint(struct decode *d, const struct yaml_node *n, struct 
         return true;
     }
     struct service_endpoint_spec *e = &s->endpoints[s->n_endpoints++];
-    *e = (struct service_endpoint_spec){
-        .addr = b.addr, .ready = true, .ports = decode_array(d, struct service_port_spec, b.n_ports)};
+    *e = (struct service_endpoint_spec){.addr = b.addr,
+                                        .ready = true,
+                                        .weight = b.weight,
+                                        .network = b.network,
+                                        .region = b.region,
+                                        .zone = b.zone,
+                                        .subzone = b.subzone,
+                                        .ports = decode_array(d, struct service_port_spec, b.n_ports)};
     for (size_t i = 0; i < b.n_ports && !d->failed; i++)
         e->ports[e->n_ports++] =
             (struct service_port_spec){.name = b.ports[i].name, .port = b.ports[i].port, .target_port = b.ports[i].port};
@@ -180,6 +186,7 @@ const void *decode_service_entry(struct decode *d, const struct object_meta *m, 
     good &= decode_text_list(d, yaml_get(spec, "subjectAltNames"), "subjectAltNames", &s->subject_alt_names);
     good &= decode_text_list(d, yaml_get(spec, "exportTo"), "exportTo", &export_to);
     good &= decode_selector(d, spec, "workloadSelector", "labels", &s->selector);
+    good &= decode_distribution(d, m, NULL, s);
     s->external = location_word == 0;
     return good ? s : NULL;
 }

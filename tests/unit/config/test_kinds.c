@@ -154,6 +154,32 @@ static void service_entries(void **state) {
     manifest_deinit(&m);
 }
 
+static void distribution(void **state) {
+    static const struct {
+        const char *name;
+        enum traffic_distribution means;
+    } rows[] = {{"close", TRAFFIC_PREFER_CLOSE},
+                {"zone", TRAFFIC_PREFER_CLOSE},
+                {"node", TRAFFIC_PREFER_NODE},
+                {"local", TRAFFIC_NODE_ONLY},
+                {"any", TRAFFIC_ANY}};
+    struct manifest m = parse_file("distribution.yaml");
+    for (size_t i = 0; i < array_size(rows); i++)
+        assert_int_equal(((const struct service_spec *)spec(&m, OBJECT_SERVICE, rows[i].name))->distribution, rows[i].means);
+    const struct service_spec *s = spec(&m, OBJECT_SERVICE_ENTRY, "entry");
+    const struct service_endpoint_spec *e = s->endpoints;
+    assert_true(s->distribution == TRAFFIC_PREFER_CLOSE && e->weight == 2);
+    assert_str(e->region, "r1");
+    assert_str(e->zone, "z1");
+    assert_str(e->subzone, "s1");
+    assert_str(e->network, "n1");
+    e = ((const struct slice_spec *)spec(&m, OBJECT_ENDPOINT_SLICE, "close-x1"))->endpoints;
+    assert_str(e[0].node, "node-2");
+    assert_str(e[0].zone, "z2");
+    assert_true(e[1].node.n == 0 && e[1].zone.n == 0 && e[1].weight == 0);
+    manifest_deinit(&m);
+}
+
 static void authorization_policies(void **state) {
     struct manifest m = parse_file("policies.yaml");
     const struct policy_spec *p = spec(&m, OBJECT_AUTHORIZATION_POLICY, "everything");
@@ -237,9 +263,10 @@ static void lists_and_other_kinds(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pod_as_printed),       cmocka_unit_test(pod_defaults),
-                                       cmocka_unit_test(workload_entry),       cmocka_unit_test(services),
-                                       cmocka_unit_test(service_entries),      cmocka_unit_test(authorization_policies),
-                                       cmocka_unit_test(peer_authentications), cmocka_unit_test(lists_and_other_kinds)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pod_as_printed),         cmocka_unit_test(pod_defaults),
+                                       cmocka_unit_test(workload_entry),         cmocka_unit_test(services),
+                                       cmocka_unit_test(service_entries),        cmocka_unit_test(distribution),
+                                       cmocka_unit_test(authorization_policies), cmocka_unit_test(peer_authentications),
+                                       cmocka_unit_test(lists_and_other_kinds)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

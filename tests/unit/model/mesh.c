@@ -166,6 +166,13 @@ static void pod_ports(struct mesh *m, struct str v, struct workload_spec *s) {
     s->n_ports = n;
 }
 
+/* region/zone/subzone, each may be empty */
+static void place_of(struct mesh *m, struct str v, struct str *ret_region, struct str *ret_zone, struct str *ret_subzone) {
+    struct str *parts[] = {ret_region, ret_zone, ret_subzone}, part;
+    for (size_t i = 0; i < array_size(parts) && str_split(&v, '/', &part); i++)
+        *parts[i] = keep(m, part);
+}
+
 static void add_workload(struct mesh *m, struct str rest, struct str kind) {
     struct workload_spec *s = arena_array(&m->arena, struct workload_spec, 1);
     struct str word, v;
@@ -194,6 +201,8 @@ static void add_workload(struct mesh *m, struct str rest, struct str kind) {
             s->weight = (uint32_t)number(v);
         else if (key_value(word, "waypoint", &v))
             s->use_waypoint = keep(m, v);
+        else if (key_value(word, "at", &v))
+            place_of(m, v, &s->region, &s->zone, &s->subzone);
         else if (str_is(word, STR("host")))
             s->host_network = true;
         else if (str_is(word, STR("unready")))
@@ -386,6 +395,10 @@ static void add_service(struct mesh *m, struct str rest, struct str kind) {
             s->use_waypoint = keep(m, v);
         else if (key_value(word, "names", &v))
             s->subject_alt_names = list_of(m, v);
+        else if (key_value(word, "prefer", &v))
+            s->distribution = str_is(v, STR("close")) ? TRAFFIC_PREFER_CLOSE : TRAFFIC_PREFER_NODE;
+        else if (str_is(word, STR("local")))
+            s->distribution = TRAFFIC_NODE_ONLY;
         else if (str_is(word, STR("external")))
             s->external = true;
         else if (str_is(word, STR("notready")))
@@ -416,6 +429,14 @@ static void add_slice(struct mesh *m, struct str rest) {
             assert_true(addr_parse(v, &e->addr));
         else if (key_value(word, "ports", &v))
             e->ports = ports_of(m, v, &e->n_ports);
+        else if (key_value(word, "at", &v))
+            place_of(m, v, &e->region, &e->zone, &e->subzone);
+        else if (key_value(word, "node", &v))
+            e->node = keep(m, v);
+        else if (key_value(word, "network", &v))
+            e->network = keep(m, v);
+        else if (key_value(word, "weight", &v))
+            e->weight = (uint32_t)number(v);
         else if (str_is(word, STR("unready")))
             e->ready = false;
         else

@@ -173,8 +173,161 @@ static void tried_ones_are_not_taken_again(void **state) {
     mesh_deinit(&m);
 }
 
+/* Which of a service's endpoints are ever chosen, as a string of their letters. */
+static const char *seen(struct mesh *m, const char *client, const char *dialled, const struct route_tried *tried) {
+    static char text[27];
+    struct endpoint e;
+    struct rng rng;
+    bool met[26] = {false};
+    size_t n = 0;
+    rng_seed(&rng, 11);
+    assert_true(endpoint_parse(str_of(dialled), &e));
+    for (int i = 0; i < 300; i++) {
+        struct route r;
+        route_outbound(m->world, mesh_workload(m, "app", client), &e, own_ports, tried, &rng, &r);
+        if (r.kind == ROUTE_REFUSE)
+            return close_reason_word(r.reason);
+        met[(r.workload ? r.workload->name.at[0] : (char)('a' + r.target.addr.bytes[15])) - 'a'] = true;
+    }
+    for (int i = 0; i < 26; i++)
+        if (met[i])
+            text[n++] = (char)('a' + i);
+    text[n] = 0;
+    return text;
+}
+
+static const char places_text[] =
+    "ns app ambient\n"
+    "pod app/client ip=10.1.0.1 node=n1 at=r1/z1/s1\npod app/elsewhere ip=10.1.0.20 node=n9 at=r9/z9\n"
+    "pod app/zoneless ip=10.1.0.21 at=r1\npod app/unplaced ip=10.1.0.22\n"
+    "pod app/a ip=10.1.0.2 node=n1 at=r1/z1/s1 labels=s:x,near:y\n"
+    "pod app/b ip=10.1.0.3 node=n2 at=r1/z1/s1 labels=s:x,near:y,mid:y\n"
+    "pod app/c ip=10.1.0.4 node=n3 at=r1/z1/s2 labels=s:x,mid:y\n"
+    "pod app/d ip=10.1.0.5 node=n4 at=r1/z2/s1 labels=s:x,mid:y,wide:y\n"
+    "pod app/e ip=10.1.0.6 node=n5 at=r2/z1/s1 labels=s:x,wide:y\n"
+    "pod app/f ip=10.1.0.7 labels=s:x\n"
+    "service app/any vip=10.2.0.1 ports=http:80 selector=s:x\n"
+    "service app/close vip=10.2.0.2 ports=http:80 selector=s:x prefer=close\n"
+    "service app/node vip=10.2.0.3 ports=http:80 selector=s:x prefer=node\n"
+    "service app/local vip=10.2.0.4 ports=http:80 selector=s:x local\n"
+    "service app/wide vip=10.2.0.5 ports=http:80 selector=wide:y prefer=close\n"
+    "service app/mid vip=10.2.0.6 ports=http:80 selector=mid:y prefer=node\n"
+    "external-entry app/outside vip=10.2.0.7 ports=http:80 prefer=close\n"
+    "slice ip=192.0.2.1 at=r2/z1\nslice ip=192.0.2.2 at=/z1\nslice ip=192.0.2.3 at=r1/z2\nslice ip=192.0.2.4\n"
+    "external-entry app/far vip=10.2.0.8 ports=http:80\nslice ip=192.0.2.1 network=far\n"
+    "service app/slices vip=10.2.0.9 ports=http:80 local\nslice ip=192.0.2.1 node=n1\nslice ip=192.0.2.2 node=n2\nslice pod=a "
+    "ip=10.1.0.2\n"
+    "external-entry app/weights vip=10.2.0.10 ports=http:80\nslice ip=192.0.2.1 weight=0\nslice ip=192.0.2.2 weight=1000000000\n";
+
+static void near_ones_first(void **state) {
+    static const struct {
+        const char *client, *dialled, *chosen;
+    } rows[] = {
+        {"client", "10.2.0.1:80", "abcdef"},
+        {"client", "10.2.0.2:80", "ab"},
+        {"client", "10.2.0.3:80", "a"},
+        {"client", "10.2.0.4:80", "a"},
+        {"client", "10.2.0.5:80", "d"}, /* the region is all that it shares */
+        {"client", "10.2.0.6:80", "b"}, /* no endpoint on the node: the subzone */
+        {"zoneless", "10.2.0.2:80", "abcd"},
+        {"elsewhere", "10.2.0.2:80", "abcdef"}, /* nobody is near: everybody */
+        {"elsewhere", "10.2.0.4:80", "no-endpoint"},
+        {"unplaced", "10.2.0.2:80", "abcdef"},
+        {"unplaced", "10.2.0.4:80", "no-endpoint"}, /* an unknown node is no node */
+        {"client", "10.2.0.7:80", "c"},             /* 192.0.2.2: the zone, whatever its region is called */
+        {"client", "10.2.0.8:80", "no-endpoint"},
+        {"client", "10.2.0.9:80", "ab"},
+        {"client", "10.2.0.10:80", "c"},
+    };
+    struct mesh m;
+    mesh_make(&m, places_text);
+    for (size_t i = 0; i < array_size(rows); i++) {
+        const char *got = seen(&m, rows[i].client, rows[i].dialled, NULL);
+        if (strcmp(got, rows[i].chosen))
+            fail_msg("row %zu: %s to %s: %s", i, rows[i].client, rows[i].dialled, got);
+    }
+    mesh_deinit(&m);
+}
+
+static void when_near_ones_were_tried_the_next(void **state) {
+    struct mesh m;
+    struct route_tried tried = {.n = 0};
+    static const char *const then[] = {"a", "b", "c", "d", "ef"}; /* 10.2.0.3 prefers the node */
+    mesh_make(&m, places_text);
+    for (size_t i = 0; i < array_size(then); i++) {
+        assert_string_equal(seen(&m, "client", "10.2.0.3:80", &tried), then[i]);
+        tried.items[tried.n++] = (struct endpoint){mesh_workload(&m, "app", (char[]){then[i][0], 0})->addrs[0], 80};
+    }
+    mesh_deinit(&m);
+}
+
+struct ejecting {
+    const char *last_bytes; /* of the addresses ejected */
+    size_t n_asked;
+};
+
+static bool is_ejected(void *context, const struct endpoint *e) {
+    struct ejecting *j = context;
+    j->n_asked++;
+    for (const char *p = j->last_bytes; *p; p++)
+        if (e->addr.bytes[15] == (uint8_t)*p)
+            return true;
+    return false;
+}
+
+static void ejected_ones_only_when_nothing_else_is_left(void **state) {
+    static const struct {
+        const char *dialled, *ejected, *chosen;
+    } rows[] = {
+        {"10.2.0.1:80", "", "abcdef"},
+        {"10.2.0.1:80", "\2\3", "cdef"},
+        {"10.2.0.1:80", "\2\3\4\5\6", "f"},
+        {"10.2.0.1:80", "\2\3\4\5\6\7", "abcdef"}, /* never all of them */
+        {"10.2.0.2:80", "\2", "b"},
+        {"10.2.0.2:80", "\2\3", "c"}, /* health before nearness */
+        {"10.2.0.2:80", "\2\3\4\5\6\7", "ab"},
+        {"10.2.0.4:80", "\2", "a"}, /* the only one allowed */
+    };
+    struct mesh m;
+    mesh_make(&m, places_text);
+    for (size_t i = 0; i < array_size(rows); i++) {
+        struct ejecting j = {.last_bytes = rows[i].ejected};
+        struct route_tried tried = {.is_ejected = is_ejected, .context = &j};
+        const char *got = seen(&m, "client", rows[i].dialled, &tried);
+        if (strcmp(got, rows[i].chosen))
+            fail_msg("row %zu: %s", i, got);
+        assert_in_range(j.n_asked, 300, 300 * 6); /* each once a choice */
+    }
+    /* what was tried stays untaken, also when all the rest is ejected */
+    struct ejecting j = {.last_bytes = "\2\3\4\5\6\7"};
+    struct route_tried tried = {.n = 1, .is_ejected = is_ejected, .context = &j};
+    tried.items[0] = (struct endpoint){mesh_addr("10.1.0.2"), 80};
+    assert_string_equal(seen(&m, "client", "10.2.0.1:80", &tried), "bcdef");
+    mesh_deinit(&m);
+}
+
+/* A headless service has no address: its names lead to the workloads' own, and these route by themselves. */
+static void headless_services_are_their_pods(void **state) {
+    struct mesh m;
+    struct rng rng;
+    rng_seed(&rng, 1);
+    mesh_make(&m, "ns app ambient\npod app/client ip=10.1.0.1\npod app/db-0 ip=10.1.0.2 labels=app:db\npod app/db-1 ip=10.1.0.3 "
+                  "labels=app:db unready\n"
+                  "service app/db ports=sql:5432 selector=app:db notready");
+    assert_int_equal(world_service_at(m.world, 0)->n_ready, 2);
+    struct route r = ask(&m, "10.1.0.3:5432", NULL, &rng); /* peers of a set find each other before they are ready */
+    assert_true(r.kind == ROUTE_TUNNEL && r.target.port == 5432 && !r.service && str_is(r.workload->name, STR("db-1")));
+    mesh_deinit(&m);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(where_it_goes), cmocka_unit_test(nothing_dialled),
-                                       cmocka_unit_test(choice_follows_weight), cmocka_unit_test(tried_ones_are_not_taken_again)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(where_it_goes),
+                                       cmocka_unit_test(nothing_dialled),
+                                       cmocka_unit_test(choice_follows_weight),
+                                       cmocka_unit_test(tried_ones_are_not_taken_again),
+                                       cmocka_unit_test(near_ones_first),
+                                       cmocka_unit_test(when_near_ones_were_tried_the_next),
+                                       cmocka_unit_test(ejected_ones_only_when_nothing_else_is_left),
+                                       cmocka_unit_test(headless_services_are_their_pods)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
