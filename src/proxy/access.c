@@ -36,8 +36,7 @@ static struct str endpoint_text(const struct endpoint *e, char out[ENDPOINT_TEXT
     return addr_is_none(&e->addr) && e->port == 0 ? STR_NULL : endpoint_format(e, out);
 }
 
-/* The two identities of a flow that a tunnel carries; NULL where there is none (yet). */
-static void flow_identities(const struct flow *f, const struct identity **ret_src, const struct identity **ret_dst) {
+void flow_identities(const struct flow *f, const struct identity **ret_src, const struct identity **ret_dst) {
     const struct leg *l = &f->legs[f->kind == FLOW_OUTBOUND ? LEG_SERVER : LEG_CLIENT];
     const struct tunnel *t = leg_is_stream(l) ? l->stream.tunnel : NULL;
     *ret_src = *ret_dst = NULL;

@@ -5,6 +5,8 @@
 #include "flow.h"
 #include "tunnel.h"
 
+/* The two identities of a flow that a tunnel carries; NULL where there is none (yet). */
+void flow_identities(const struct flow *f, const struct identity **ret_src, const struct identity **ret_dst);
 void access_opened(struct flow *f); /* at debug level */
 void access_closed(struct flow *f);
 void access_handshake_failed(const struct tunnel *t); /* a server tunnel that never opened */

@@ -7,6 +7,7 @@
 #include <ringwall/base/check.h>
 
 #include "access.h"
+#include "history.h"
 #include "pod.h"
 #include "relay.h"
 #include "ways.h"
@@ -163,6 +164,7 @@ void flow_end(struct flow *f, enum close_reason reason, enum closed_by by, bool 
     list_unlink(&f->waiting);
     flow_count_end(f);
     access_closed(f);
+    remember_end(f);
     flow_set_state(f, FLOW_ENDING);
     for (unsigned i = 0; i < _LEG_MAX; i++)
         leg_close(&f->legs[i], abort);

@@ -5,12 +5,13 @@
 
 #include "credentials.h"
 #include "flow.h"
+#include "history.h"
 #include "pod.h"
 #include "tunnel.h"
 #include "worker.h"
 
-static void put_fact(struct json_writer *j, const char *key, const struct flow *f, enum fact which) {
-    struct str s = facts_get(&f->facts, which);
+static void put_fact(struct json_writer *j, const char *key, const struct facts *f, enum fact which) {
+    struct str s = facts_get(f, which);
     if (s.n)
         json_str(j, key, s);
 }
@@ -39,17 +40,17 @@ static void report_flow(struct json_writer *j, const struct flow *f) {
     json_z(j, "state", flow_state_word(f->state));
     json_object(j, "src");
     put_endpoint(j, "addr", &f->src);
-    put_fact(j, "workload", f, FACT_SRC_WORKLOAD);
-    put_fact(j, "namespace", f, FACT_SRC_NAMESPACE);
+    put_fact(j, "workload", &f->facts, FACT_SRC_WORKLOAD);
+    put_fact(j, "namespace", &f->facts, FACT_SRC_NAMESPACE);
     put_identity(j, outbound ? own : peer);
     json_end(j);
     json_object(j, "dst");
     put_endpoint(j, "addr", f->hop.port ? &f->hop : &f->asked);
     if (f->mtls)
         put_endpoint(j, "hboneAddr", &f->target);
-    put_fact(j, "service", f, FACT_DST_SERVICE);
-    put_fact(j, "workload", f, FACT_DST_WORKLOAD);
-    put_fact(j, "namespace", f, FACT_DST_NAMESPACE);
+    put_fact(j, "service", &f->facts, FACT_DST_SERVICE);
+    put_fact(j, "workload", &f->facts, FACT_DST_WORKLOAD);
+    put_fact(j, "namespace", &f->facts, FACT_DST_NAMESPACE);
     put_identity(j, outbound ? peer : own);
     json_end(j);
     json_u64(j, "bytesSent", f->legs[outbound ? LEG_CLIENT : LEG_SERVER].n_read);
@@ -105,6 +106,75 @@ static void report_tunnels(struct worker *w, struct json_writer *j) {
     json_end(j);
 }
 
+static void report_denial(struct worker *w, struct json_writer *j, const struct denial *d) {
+    char time[RFC3339_BYTES];
+    struct str detail = facts_get(&d->facts, FACT_DETAIL);
+    clock_rfc3339(d->wall_ns, time, true);
+    json_object(j, NULL);
+    json_z(j, "time", time);
+    json_u64(j, "worker", w->options.index);
+    json_u64(j, "world", d->world);
+    json_z(j, "direction", d->outbound ? "outbound" : "inbound");
+    json_z(j, "protocol", d->mtls ? "HBONE" : "TCP");
+    json_object(j, "src");
+    put_endpoint(j, "addr", &d->src);
+    put_fact(j, "workload", &d->facts, FACT_SRC_WORKLOAD);
+    put_fact(j, "namespace", &d->facts, FACT_SRC_NAMESPACE);
+    put_identity(j, &d->source);
+    json_end(j);
+    json_object(j, "dst");
+    put_endpoint(j, "addr", &d->dst);
+    put_fact(j, "service", &d->facts, FACT_DST_SERVICE);
+    put_fact(j, "workload", &d->facts, FACT_DST_WORKLOAD);
+    put_fact(j, "namespace", &d->facts, FACT_DST_NAMESPACE);
+    json_end(j);
+    json_z(j, "reason", close_reason_word(d->reason));
+    json_strf(j, "text", "%s%s" STR_FMT "%s", close_reason_text(d->reason), detail.n ? " (" : "", STR_ARG(detail),
+              detail.n ? ")" : "");
+    put_fact(j, "policy", &d->facts, FACT_POLICY);
+    if (d->rule >= 0)
+        json_i64(j, "rule", d->rule);
+    put_fact(j, "at", &d->facts, FACT_AT);
+    if (d->peer_status)
+        json_u64(j, "peerStatus", d->peer_status);
+    json_end(j);
+}
+
+static void report_denials(struct worker *w, struct json_writer *j) {
+    json_array(j, NULL);
+    for (size_t i = 0; i < history_n_denials(w->history); i++)
+        report_denial(w, j, history_denial_at(w->history, i));
+    json_end(j);
+}
+
+static void report_contact(struct json_writer *j, const struct contact *c) {
+    const struct contact_key *k = &c->key;
+    char time[RFC3339_BYTES], addr[ADDR_TEXT];
+    clock_rfc3339(c->wall_ns, time, true);
+    json_object(j, NULL);
+    json_z(j, "time", time);
+    json_z(j, "direction", k->outbound ? "outbound" : "inbound");
+    if (k->source_bytes)
+        json_str(j, "source", (struct str){k->source, k->source_bytes});
+    json_str(j, "sourceIp", addr_format(&k->source_ip, addr));
+    if (c->to_bytes)
+        json_str(j, "to", (struct str){c->to, c->to_bytes});
+    json_str(j, "destinationIp", addr_format(&k->destination_ip, addr));
+    json_u64(j, "port", k->port);
+    json_bool(j, "allowed", k->allowed);
+    json_z(j, "reason", close_reason_word(c->reason));
+    json_u64(j, "world", c->world);
+    json_u64(j, "count", c->count);
+    json_end(j);
+}
+
+static void report_contacts(struct worker *w, struct json_writer *j) {
+    json_array(j, NULL);
+    for (const struct contact *c = NULL; (c = history_next_contact(w->history, c));)
+        report_contact(j, c);
+    json_end(j);
+}
+
 static void report_status(struct worker *w, struct json_writer *j) {
     struct ring_stats ring;
     ring_get_stats(w->ring, &ring);
@@ -140,6 +210,12 @@ void report_answer(struct worker *w, const struct mail_ask *ask) {
         break;
     case ASK_TUNNELS:
         report_tunnels(w, &j);
+        break;
+    case ASK_DENIALS:
+        report_denials(w, &j);
+        break;
+    case ASK_RECENT:
+        report_contacts(w, &j);
         break;
     case ASK_STATUS:
     case ASK_CERTS:

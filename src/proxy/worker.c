@@ -14,6 +14,7 @@
 
 #include "credentials.h"
 #include "flow.h"
+#include "history.h"
 #include "hop.h"
 #include "pod.h"
 #include "tunnel.h"
@@ -99,10 +100,11 @@ static int worker_make(struct worker *w, char why[256]) {
     w->rejects = pool_new(REJECT_MAGIC, REJECT_BYTES, REJECTS_MAX);
     w->buffers = buf_pool_new(o->buffers_max);
     w->sources = sources_new(SOURCES_TRACKED, o->handshakes_per_s, rng_u64(&w->rng));
+    w->history = history_new(HISTORY_DENIALS_MAX, HISTORY_CONTACTS_MAX);
     w->scratch_in = malloc(SCRATCH_BYTES);
     w->scratch_out = malloc(SCRATCH_BYTES);
-    if (!w->flows || !w->tunnels || !w->hops || !w->rejects || !w->buffers || !w->sources || !w->scratch_in || !w->scratch_out ||
-        map_init(&w->pods, 64) || map_init(&w->credentials, 64) || map_init(&w->hop_map, o->tunnels_max)) {
+    if (!w->flows || !w->tunnels || !w->hops || !w->rejects || !w->buffers || !w->sources || !w->history || !w->scratch_in ||
+        !w->scratch_out || map_init(&w->pods, 64) || map_init(&w->credentials, 64) || map_init(&w->hop_map, o->tunnels_max)) {
         snprintf(why, 256, "not enough memory for a worker's tables");
         return err_origin(-ENOMEM);
     }
@@ -166,6 +168,7 @@ struct worker *worker_free(struct worker *w) {
     pool_free(w->rejects);
     buf_pool_free(w->buffers);
     sources_free(w->sources);
+    history_free(w->history);
     ring_free(w->ring);
     if (w->drain_reply)
         mailbox_unref(w->drain_reply);

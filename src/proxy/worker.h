@@ -20,6 +20,7 @@
 #include "sources.h"
 
 struct flow;
+struct history;
 struct worker_options {
     unsigned index;
     const struct publish_slot *world;
@@ -40,6 +41,7 @@ struct worker {
     struct pool *flows, *tunnels, *hops, *rejects;
     struct buf_pool *buffers;
     struct sources *sources;
+    struct history *history;
     struct rng rng;
     struct map pods, credentials, hop_map;
     struct list pods_all;  /* also those that left and are not free yet */

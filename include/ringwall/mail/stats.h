@@ -23,11 +23,29 @@ enum stats_direction { STATS_INBOUND, STATS_OUTBOUND, _STATS_DIRECTION_MAX };
     X(flows_rejudged, "open flows judged again after a new world") \
     X(loop_turns, "turns of the loop") \
     X(mail_lost, "messages that a full mailbox refused")
+
+/* Denials by policy and reason. Policies come and go, so their names are bounded here: an entry is written once, before
+ * n_items counts it, and stays; what finds no place any more is counted under `other`. */
+enum { STATS_DENIED_MAX = 128, STATS_POLICY_BYTES = 320 };
+struct stats_denied {
+    struct counter n;
+    enum close_reason reason;
+    uint32_t policy_bytes;
+    char policy[STATS_POLICY_BYTES]; /* "namespace/name"; empty: no policy decided */
+};
+struct stats_denials {
+    _Atomic size_t n_items; /* released by the worker, acquired by readers */
+    struct stats_denied items[STATS_DENIED_MAX];
+    struct counter other[_CLOSE_REASON_MAX];
+};
+
 struct worker_stats {
     struct counter opened[_STATS_DIRECTION_MAX], opened_mtls[_STATS_DIRECTION_MAX];
     struct counter closed[_STATS_DIRECTION_MAX][_CLOSE_REASON_MAX];
     struct counter bytes_sent[_STATS_DIRECTION_MAX], bytes_received[_STATS_DIRECTION_MAX];
 #define STATS_FIELD(name, help) struct counter name;
-    WORKER_GAUGES(STATS_FIELD) WORKER_COUNTERS(STATS_FIELD)
+    WORKER_GAUGES(STATS_FIELD)
+    WORKER_COUNTERS(STATS_FIELD)
 #undef STATS_FIELD
+        struct stats_denials denied;
 } __attribute__((aligned(64)));
