@@ -231,8 +231,10 @@ static const struct policy_table *make_table(struct builder *b, struct ns_info *
     free(k.items);
     if (b->failed)
         return NULL;
-    for (unsigned g = 0; g < POLICY_GROUPS; g++)
+    for (unsigned g = 0; g < POLICY_GROUPS; g++) {
         t.has_allow |= t.groups[g]->n_allow > 0;
+        t.has_watched |= t.groups[g]->n_watched > 0;
+    }
 
     const struct peer_auth *own = build_peer_auth_for(b, ns, labels, n_labels);
     t.mode = MTLS_PERMISSIVE;

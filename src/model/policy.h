@@ -93,7 +93,7 @@ struct peer_auth {
 enum { POLICY_GROUPS = 3 };
 struct policy_table {
     const struct policy_group *groups[POLICY_GROUPS]; /* mesh, namespace, selector; never NULL */
-    bool has_allow;
+    bool has_allow, has_watched;
     enum mtls_mode mode;
     const struct peer_auth *mode_by;  /* NULL: the default */
     const struct peer_auth *ports_by; /* NULL: no port has a mode of its own */

@@ -36,6 +36,20 @@ struct verdict {
 /* Pure, no allocation. Pointers in *ret are the world's. */
 void authz_judge(const struct world *w, const struct authz_query *q, struct verdict *ret);
 
+/* Policies that change nothing: those of dry-run, and AUDIT. For counting and logging what they would have done. */
+struct authz_watched {
+    struct str ns, name;
+    enum policy_action action; /* DENY, CUSTOM: would have denied; ALLOW: would have allowed; AUDIT: takes note */
+    bool dry_run;
+    int rule; /* the first that matched */
+    struct origin at;
+};
+typedef void (*authz_watched_fn)(void *context, const struct authz_watched *hit);
+/* Calls `hit` for each such policy that matches (its pointers are the world's), and tells the verdict as it would be were
+ * those of dry-run in force; `real` is what authz_judge said to the same question. False: no such policy applies to the
+ * workload, nothing is called or written. Pure, no allocation. */
+bool authz_dry_run(const struct authz_query *q, const struct verdict *real, authz_watched_fn hit, void *context, bool *ret_allow);
+
 /* Effective mode for a port and the object that set it. */
 struct mtls_effective {
     enum mtls_mode mode;

@@ -536,7 +536,59 @@ static void compiled_and_naive_agree(void **state) {
     assert_in_range(n_decided, n_cases / 10, n_cases);
 }
 
+static void forget(void *context, const struct authz_watched *hit) {}
+
+/* What a dry run promises is what the same mesh says once its policies are in force. */
+static void dry_run_tells_the_verdict_that_would_be(void **state) {
+    uint64_t seed = from_environment("RINGWALL_SEED", 20260901), n_cases = from_environment("RINGWALL_CASES", CASES) / 10;
+    size_t n_changed = 0, n_watched = 0;
+
+    for (uint64_t done = 0; done < n_cases; seed++) {
+        cleanup(world_freep) struct world *enforced = NULL;
+        struct rng rng;
+        struct mesh m;
+        rng_seed(&rng, seed);
+        random_mesh(&m, &rng);
+        assert_int_equal(mesh_build(&m), 0);
+        for (size_t i = 0; i < m.input.n_policies; i++)
+            ((struct policy_spec *)(uintptr_t)m.input.policies[i])->dry_run = false;
+        assert_int_equal(world_build(&m.input, 2, &m.diags, &enforced), 0);
+        for (size_t i = 0; i < ASKS_A_WORLD && done < n_cases; i++, done++) {
+            struct authz_query a = {.source = NULL};
+            struct identity id;
+            struct question q;
+            struct verdict now, then;
+            char peer[192];
+            bool allow;
+            random_question(&m, &rng, &q, peer);
+            a.to = world_workload_by_name(m.world, q.to->ns, q.to->name);
+            a.port = q.port;
+            if (q.peer) {
+                assert_true(identity_make(str_of(q.td), str_of(q.ns), str_of(q.sa), &id));
+                a.source = &id;
+            }
+            if (q.source_ip)
+                a.source_ip = mesh_addr(q.source_ip);
+            authz_judge(m.world, &a, &now);
+            if (!authz_dry_run(&a, &now, forget, NULL, &allow))
+                allow = now.allow;
+            else
+                n_watched++;
+            a.to = world_workload_by_name(enforced, q.to->ns, q.to->name);
+            authz_judge(enforced, &a, &then);
+            if (allow != then.allow)
+                fail_msg("seed %llu, question %zu: to " STR_FMT "/" STR_FMT ": now %d, dry run %d, enforced %d",
+                         (unsigned long long)seed, i, STR_ARG(q.to->ns), STR_ARG(q.to->name), now.allow, allow, then.allow);
+            n_changed += now.allow != then.allow;
+        }
+        mesh_deinit(&m);
+    }
+    assert_in_range(n_watched, n_cases / 100, n_cases);
+    assert_in_range(n_changed, n_cases / 1000, n_watched);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(compiled_and_naive_agree)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(compiled_and_naive_agree),
+                                       cmocka_unit_test(dry_run_tells_the_verdict_that_would_be)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
