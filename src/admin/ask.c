@@ -11,16 +11,18 @@
 #include "private.h"
 
 static const enum ask_what what_of[_NEED_MAX] = {
-    [NEED_CONNECTIONS] = ASK_CONNECTIONS, [NEED_TUNNELS] = ASK_TUNNELS, [NEED_CERTS] = ASK_CERTS,
-    [NEED_IDENTITY] = ASK_STATUS,         [NEED_CONFIG] = ASK_STATUS,   [NEED_CAPTURE] = ASK_CAPTURE,
+    [NEED_CONNECTIONS] = ASK_CONNECTIONS, [NEED_TUNNELS] = ASK_TUNNELS, [NEED_CERTS] = ASK_CERTS,     [NEED_IDENTITY] = ASK_STATUS,
+    [NEED_CONFIG] = ASK_STATUS,           [NEED_CAPTURE] = ASK_CAPTURE, [NEED_DENIALS] = ASK_DENIALS, [NEED_RECENT] = ASK_RECENT,
 };
 
-static bool of_workers(enum need n) { return n == NEED_CONNECTIONS || n == NEED_TUNNELS; }
+static bool of_workers(enum need n) { return n == NEED_CONNECTIONS || n == NEED_TUNNELS || n == NEED_DENIALS || n == NEED_RECENT; }
 
 static struct mailbox *mailbox_of(const struct admin_options *o, const struct part *p) {
     switch (p->need) {
     case NEED_CONNECTIONS:
     case NEED_TUNNELS:
+    case NEED_DENIALS:
+    case NEED_RECENT:
         return o->workers[p->worker];
     case NEED_CERTS:
     case NEED_IDENTITY:

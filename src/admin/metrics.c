@@ -32,7 +32,7 @@ static void count(struct growing *to, const char *name, const char *help, uint64
 }
 
 /* A label's value: backslash, quote and line end are escaped, as the format asks. */
-static void add_label(struct growing *to, const char *name, struct str value) {
+void metrics_add_label(struct growing *to, const char *name, struct str value) {
     growing_addf(to, "%s=\"", name);
     for (size_t i = 0; i < value.n; i++) {
         char c = value.at[i];
@@ -75,6 +75,13 @@ static void closed_family(const struct admin_options *o, const char *name, const
             if (!only_errors || close_reason_is_error(reason))
                 growing_addf(to, "%s{reporter=\"%s\",reason=\"%s\"} %" PRIu64 "\n", name, reporters[d], close_reason_word(reason),
                              SUM(o, closed[d][reason]));
+}
+
+static void denied_family(const struct admin_options *o, struct growing *to) {
+    const char *name = "ringwall_policy_denied_total";
+    family(to, name, "counter",
+           "connections denied by this node's policies, by the policy and why; policy \"other\": too many names");
+    denied_samples(o, name, to);
 }
 
 static void bytes_families(const struct admin_options *o, struct growing *to) {
@@ -153,7 +160,7 @@ static void cert_families(struct str answer, struct growing *to) {
         if (available > METRICS_IDENTITIES_MAX)
             continue;
         growing_addf(to, "%s{", name);
-        add_label(to, "identity", json_text(json_get(e, "identity")));
+        metrics_add_label(to, "identity", json_text(json_get(e, "identity")));
         growing_addf(to, "} %" PRId64 "\n", at);
     }
     gauge(to, "ringwall_identities", "identities of this node's workloads", n);
@@ -178,13 +185,13 @@ static void process_families(const struct view *v, struct growing *to) {
     char why[128] = "";
     family(to, "ringwall_build_info", "gauge", "1; what runs is in the labels");
     growing_add(to, STR("ringwall_build_info{"));
-    add_label(to, "version", str_of(o->version));
+    metrics_add_label(to, "version", str_of(o->version));
     growing_add(to, STR(","));
-    add_label(to, "node", str_of(o->node));
+    metrics_add_label(to, "node", str_of(o->node));
     growing_add(to, STR("} 1\n"));
     family(to, "istio_build", "gauge", "1; what runs is in the labels");
     growing_add(to, STR("istio_build{component=\"ringwall\","));
-    add_label(to, "tag", str_of(o->version));
+    metrics_add_label(to, "tag", str_of(o->version));
     growing_add(to, STR("} 1\n"));
     gauge(to, "ringwall_ready", "1: the daemon serves", o->ready_fn(o->ready_context, why));
     count(to, "ringwall_log_lines_dropped_total", "log lines lost because their reader was too slow", log_dropped());
@@ -216,6 +223,7 @@ void metrics_page(const struct view *v, struct reply *r) {
     opened_family(o, to);
     closed_family(o, "istio_tcp_connections_closed_total", "connections ended, by the reason of their end", false, to);
     closed_family(o, "istio_tcp_connections_failed_total", "connections that ended with an error or were refused", true, to);
+    denied_family(o, to);
     bytes_families(o, to);
     process_families(v, to);
     world_families(v->world, to);

@@ -11,7 +11,17 @@
 #include "query.h"
 
 /* ask.c: one question to all threads that a page needs; the answers come by mail, or not in time. */
-enum need { NEED_CONNECTIONS, NEED_TUNNELS, NEED_CERTS, NEED_IDENTITY, NEED_CONFIG, NEED_CAPTURE, _NEED_MAX };
+enum need {
+    NEED_CONNECTIONS,
+    NEED_TUNNELS,
+    NEED_CERTS,
+    NEED_IDENTITY,
+    NEED_CONFIG,
+    NEED_CAPTURE,
+    NEED_DENIALS,
+    NEED_RECENT,
+    _NEED_MAX
+};
 #define NEED_BIT(n) (1u << (n))
 struct part {
     enum need need;
@@ -78,8 +88,15 @@ void write_missing(struct json_writer *w, const struct question *q); /* "incompl
 /* A raw answer, or null when it did not come. */
 void write_answer(struct json_writer *w, const char *key, struct str json);
 
+/* denials.c: the workers' denials in the order of their time, the newest DENIALS_SHOWN_MAX of them */
+enum { DENIALS_SHOWN_MAX = 1000 };
+void denials_page(const struct view *v, struct reply *r);
+/* The counters of all workers by policy and reason, as Prometheus samples of `name`. */
+void denied_samples(const struct admin_options *o, const char *name, struct growing *to);
+
 /* metrics.c: Prometheus text, version 0.0.4 */
 void metrics_page(const struct view *v, struct reply *r);
+void metrics_add_label(struct growing *to, const char *name, struct str value); /* name="value", escaped */
 
 /* page.c: the dashboard */
 void page_html(const struct view *v, struct reply *r);

@@ -47,6 +47,7 @@ static void join_page(const struct view *v, struct reply *r, enum need need) {
 }
 
 static void connections_page(const struct view *v, struct reply *r) { join_page(v, r, NEED_CONNECTIONS); }
+static void recent_page(const struct view *v, struct reply *r) { join_page(v, r, NEED_RECENT); }
 static void tunnels_page(const struct view *v, struct reply *r) { join_page(v, r, NEED_TUNNELS); }
 
 /* The workload and port of a question; false: `r` says what is wrong with them. */
@@ -155,6 +156,8 @@ static const struct route routes[] = {
     {"/policies", LOOK, .make = dump_policies},
     {"/certs", LOOK, .needs = NEED_BIT(NEED_CERTS), .make = certs_page},
     {"/connections", LOOK, .needs = NEED_BIT(NEED_CONNECTIONS), .make = connections_page},
+    {"/denials", LOOK, .needs = NEED_BIT(NEED_DENIALS), .make = denials_page},
+    {"/recent", LOOK, .needs = NEED_BIT(NEED_RECENT), .make = recent_page},
     {"/tunnels", LOOK, .needs = NEED_BIT(NEED_TUNNELS), .make = tunnels_page},
     {"/capture", LOOK, .needs = NEED_BIT(NEED_CAPTURE), .make = capture_page},
     {"/authz", LOOK, .make = authz_page},

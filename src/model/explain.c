@@ -99,6 +99,23 @@ static void add_fact(const struct condition *c, const struct peer_facts *f, stru
     unreachable_because("the compiler makes no such field");
 }
 
+static bool is_known(const struct condition *c, const struct peer_facts *f) {
+    switch (c->field) {
+    case FIELD_PRINCIPAL:
+    case FIELD_NAMESPACE:
+    case FIELD_SERVICE_ACCOUNT:
+        return f->identity;
+    case FIELD_SOURCE_IP:
+        return f->source_ip;
+    case FIELD_DESTINATION_IP:
+        return f->destination_ip;
+    case FIELD_DESTINATION_PORT:
+    case _FIELD_MAX:
+        break;
+    }
+    return true;
+}
+
 static void say_miss(const struct clause *c, const struct peer_facts *f, bool denies, struct text *to) {
     static const char *const clause_names[] = {[CLAUSE_TO] = "to", [CLAUSE_FROM] = "from", [CLAUSE_WHEN] = "when"};
     const struct condition *miss = NULL;
@@ -113,9 +130,11 @@ static void say_miss(const struct clause *c, const struct peer_facts *f, bool de
     }
     if (miss->n > VALUES_SHOWN)
         text_addf(to, ", and %u more", (unsigned)(miss->n - VALUES_SHOWN));
-    text_add(to, STR("] does not match: "));
+    text_add(to, miss->negative && is_known(miss, f) ? STR("] rules it out: ") : STR("] does not match: "));
     add_fact(miss, f, to);
-    if (c->n > 1)
+    if (c->n == 2)
+        text_add(to, STR("; nor does the other entry"));
+    else if (c->n > 2)
         text_addf(to, "; nor does any of the %u other entries", (unsigned)(c->n - 1));
 }
 

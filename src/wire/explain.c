@@ -55,8 +55,19 @@ static void write_rule(struct json_writer *to, int rule) {
         json_null(to, "rule");
 }
 
+struct walk {
+    struct json_writer *to;
+    const struct verdict *verdict;
+};
+
+static bool decides(const struct verdict *v, const struct authz_step *s) {
+    return v->kind && s->matched && !strcmp(v->kind, s->kind) && v->rule == s->rule && str_is(v->ns, s->ns) &&
+           str_is(v->name, s->name);
+}
+
 static void write_step(void *context, const struct authz_step *s) {
-    struct json_writer *to = context;
+    const struct walk *walk = context;
+    struct json_writer *to = walk->to;
     json_object(to, NULL);
     json_z(to, "kind", s->kind);
     write_object(to, "policy", s->ns, s->name);
@@ -64,6 +75,7 @@ static void write_step(void *context, const struct authz_step *s) {
         json_z(to, "action", policy_action_name(s->action));
     write_rule(to, s->rule);
     json_bool(to, "matched", s->matched);
+    json_bool(to, "decides", decides(walk->verdict, s));
     write_at(to, &s->at);
     json_z(to, "why", s->why);
     json_end(to);
@@ -101,7 +113,8 @@ void explain_authz(struct json_writer *to, const struct world *w, const struct a
     write_question(to, q);
     json_array(to, "walk");
     struct verdict again;
-    authz_explain(w, q, write_step, to, &again);
+    struct walk walk = {to, ret};
+    authz_explain(w, q, write_step, &walk, &again);
     json_end(to);
     json_end(to);
 }

@@ -18,6 +18,8 @@ static void doors(void **state) {
         {"/status", 3, false},
         {"/config_dump", 3, false},
         {"/connections", 3, false},
+        {"/denials", 3, false},
+        {"/recent", 3, false},
         {"/debug/configz", 3, false},
         {"/metrics", 7, false},
         {"/stats/prometheus", 7, false},

@@ -45,7 +45,7 @@ static void walks(void **state) {
     check_walk(&m, "to=app/web from=cluster.local/ns/foo/sa/bar ip=10.0.0.9",
                "auth - app/strict -1:3 no: STRICT for port 80: the peer has an identity\n"
                "policy DENY app/deny 0:5 no: from: namespaces [dev, t*, *p, x, and 1 more] does not match: the peer is "
-               "cluster.local/ns/foo/sa/bar; nor does any of the 1 other entries\n"
+               "cluster.local/ns/foo/sa/bar; nor does the other entry\n"
                "policy ALLOW app/allow 0:7 matched: every part matches\n"
                "policy ALLOW app/allow 1:8 no: methods cannot be seen at this layer, so this rule never matches\n"
                "policy ALLOW app/none -1:9 no: no rules, so it never matches\n"
@@ -56,7 +56,7 @@ static void walks(void **state) {
         &m, "to=app/web port=80 ip=10.0.0.1",
         "auth - app/strict -1:3 matched: STRICT for port 80: the peer has no identity, which STRICT refuses\n"
         "policy DENY app/deny 0:5 no: from: namespaces [dev, t*, *p, x, and 1 more] does not match: the peer has no identity; "
-        "nor does any of the 1 other entries\n"
+        "nor does the other entry\n"
         "policy ALLOW app/allow 0:7 no: from: serviceAccounts [foo/bar] does not match: the peer has no identity\n"
         "policy ALLOW app/allow 1:8 no: methods cannot be seen at this layer, so this rule never matches\n"
         "policy ALLOW app/none -1:9 no: no rules, so it never matches\n"
@@ -75,7 +75,7 @@ static void walks(void **state) {
         "denied by AuthorizationPolicy app/deny rule 0 at mesh:5");
     check_walk(&m, "to=app/web port=9 from=cluster.local/ns/foo/sa/bar",
                "auth - app/strict -1:3 no: STRICT for port 9: the peer has an identity\n"
-               "policy DENY app/deny 0:5 no: to: notPorts [9] does not match: the port is 9\n"
+               "policy DENY app/deny 0:5 no: to: notPorts [9] rules it out: the port is 9\n"
                "policy ALLOW app/allow 0:7 no: when: not source.ip [10.0.0.1] does not match: the source address is not known\n"
                "policy ALLOW app/allow 1:8 no: methods cannot be seen at this layer, so this rule never matches\n"
                "policy ALLOW app/none -1:9 no: no rules, so it never matches\n"
@@ -95,7 +95,7 @@ static void l7_in_deny_is_told(void **state) {
         &m, "to=app/web ip=::1",
         "auth - / -1:0 no: PERMISSIVE for port 80 (the default): plaintext is accepted\n"
         "policy DENY app/p 0:3 matched: every part matches, with the fields that cannot be seen at this layer taken as true\n"
-        "policy DENY app/q 0:5 no: when: not destination.ip [10.1.0.0/16] does not match: the destination address is 10.1.0.1\n",
+        "policy DENY app/q 0:5 no: when: not destination.ip [10.1.0.0/16] rules it out: the destination address is 10.1.0.1\n",
         "denied by AuthorizationPolicy app/p rule 0 at mesh:3");
     mesh_deinit(&m);
 }

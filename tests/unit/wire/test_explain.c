@@ -86,6 +86,7 @@ static void walk(void **state) {
     for (size_t i = 0; i < json_count(steps); i++) {
         const struct json *s = json_at(steps, i);
         assert_int_equal(json_truth(json_get(s, "matched")), text_is(s, "at", "mesh:5"));
+        assert_int_equal(json_truth(json_get(s, "decides")), text_is(s, "at", "mesh:5"));
         assert_true(json_text(json_get(s, "why")).n > 0);
     }
     json_free(o);
