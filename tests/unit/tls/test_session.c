@@ -114,6 +114,47 @@ static void test_handshake(void **state) {
     pair_deinit(&p);
 }
 
+/* The body of an extension of a ClientHello record; NULL: it is not there. */
+static const uint8_t *hello_extension(const uint8_t *at, size_t n, unsigned type, size_t *ret_n) {
+    size_t i = 5 + 4 + 2 + 32; /* record, message, version, random */
+    assert_true(n > i && at[0] == 22 && at[5] == 1);
+    i += 1u + at[i];                            /* session id */
+    i += 2u + ((size_t)at[i] << 8 | at[i + 1]); /* suites */
+    i += 1u + at[i];                            /* compression */
+    for (i += 2; i + 4 <= n;) {
+        size_t length = (size_t)at[i + 2] << 8 | at[i + 3];
+        assert_true(i + 4 + length <= n);
+        if (((unsigned)at[i] << 8 | at[i + 1]) == type) {
+            *ret_n = length;
+            return at + i + 4;
+        }
+        i += 4 + length;
+    }
+    return NULL;
+}
+
+static void test_hello_names_nobody(void **state) {
+    enum { SERVER_NAME = 0, ALPN = 16, VERSIONS = 43 };
+    static const uint8_t h2_only[] = {0, 3, 2, 'h', '2'}, tls13_only[] = {2, 3, 4};
+    struct pair p;
+    uint8_t hello[4096];
+    size_t length = 0;
+    pair_init(&p, pki_credential(&f.pki, &f.node, &f.a, PKI_FLAWLESS, NULL),
+              pki_credential(&f.pki, &f.node, &f.b, PKI_FLAWLESS, NULL), NULL);
+    assert_int_equal(tls_session_handshake(p.client.session, PKI_NOW), TLS_WANT_INPUT);
+    size_t n = bufq_read(&p.client.out, hello, sizeof(hello));
+    assert_null(hello_extension(hello, n, SERVER_NAME, &length));
+    const uint8_t *alpn = hello_extension(hello, n, ALPN, &length);
+    assert_non_null(alpn);
+    assert_int_equal(length, sizeof(h2_only));
+    assert_memory_equal(alpn, h2_only, sizeof(h2_only));
+    const uint8_t *versions = hello_extension(hello, n, VERSIONS, &length);
+    assert_non_null(versions);
+    assert_int_equal(length, sizeof(tls13_only));
+    assert_memory_equal(versions, tls13_only, sizeof(tls13_only));
+    pair_deinit(&p);
+}
+
 static bool covers_nobody(void *context, struct str node, const struct identity *identity) { return false; }
 static bool covers_node_1(void *context, struct str node, const struct identity *identity) { return str_is(node, STR("node-1")); }
 
@@ -502,6 +543,7 @@ static void test_memory_runs_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_handshake),
+        cmocka_unit_test(test_hello_names_nobody),
         cmocka_unit_test(test_flaws),
         cmocka_unit_test(test_alerts_say_why),
         cmocka_unit_test(test_foreign_roots),
