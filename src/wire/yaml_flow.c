@@ -63,8 +63,8 @@ static int read_string(struct json *j) {
             return no_json(j);
         if (source.at[source.n] == '"')
             break;
-        if (source.at[source.n] == '\\')
-            source.n++;
+        if (source.at[source.n] == '\\' && (source.n + 2 >= j->left.n || !memchr("\"\\/bfnrtu", source.at[++source.n], 9)))
+            return no_json(j); /* YAML has more escapes, that of a line's end among them */
     }
     v = yaml_quoted_text(source, true, &j->scratch, &text);
     if (v)
