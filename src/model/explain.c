@@ -233,7 +233,8 @@ void verdict_format(const struct verdict *v, struct text *to) {
             text_add(to, STR(": STRICT refuses plaintext"));
         return;
     }
-    text_add(to, v->allow ? STR("allowed: no policy applies") : STR("denied: ALLOW policies exist, and none of them matches"));
+    text_add(to, v->allow ? STR("allowed: nothing denies it, and no ALLOW policy applies")
+                          : STR("denied: ALLOW policies exist, and none of them matches"));
     if (v->nearest.name.n)
         text_addf(to, "; the first is " STR_FMT "/" STR_FMT " at " STR_FMT ":%u", STR_ARG(v->nearest.ns), STR_ARG(v->nearest.name),
                   STR_ARG(v->nearest.at.file), v->nearest.at.line);

@@ -56,7 +56,7 @@ static void check_spec(struct builder *b, const struct peer_auth_spec *s) {
                   "PeerAuthentication " STR_FMT "/" STR_FMT " has no effect: one with a selector is ignored in the root namespace; "
                   "move it to the workloads' namespace",
                   STR_ARG(s->ns), STR_ARG(s->name));
-    if (build_ns_unknown(b, s->ns))
+    if (!build_is_root_ns(b, s->ns) && build_ns_unknown(b, s->ns)) /* the root namespace is for the whole mesh */
         diag_addf(b->diags, DIAG_WARNING, &s->at, "namespace " STR_FMT " is not declared: this PeerAuthentication selects nothing",
                   STR_ARG(s->ns));
 }

@@ -67,7 +67,7 @@ static void check_spec(struct builder *b, const struct policy_spec *s) {
                   "AuthorizationPolicy " STR_FMT "/" STR_FMT
                   " has targetRefs, so it is for waypoints and gateways; it has no effect here",
                   STR_ARG(s->ns), STR_ARG(s->name));
-    if (build_ns_unknown(b, s->ns))
+    if (!build_is_root_ns(b, s->ns) && build_ns_unknown(b, s->ns)) /* the root namespace is for the whole mesh */
         diag_addf(b->diags, DIAG_WARNING, &s->at, "namespace " STR_FMT " is not declared: this AuthorizationPolicy selects nothing",
                   STR_ARG(s->ns));
 }
@@ -271,6 +271,7 @@ const struct policy_table *build_policy_table(struct builder *b, struct ns_info 
 void build_policy_ports_seen(struct builder *b, const struct workload *w) {
     const struct policy_group *g = w->policies->groups[2];
 
+    /* Without ports of its own a workload only tells so, and a shared group is told once. */
     for (uint32_t i = 0; g->has_ports && i < g->n_deny + g->n_allow + g->n_watched; i++) {
         uint32_t index = g->items[i]->index;
         const struct policy_spec *s = g->items[i]->has_ports ? b->policy_specs[index] : NULL;

@@ -83,7 +83,7 @@ static void walks(void **state) {
                "policy DENY app/dry 0:13 matched: every part matches (dry-run: changes nothing)\n",
                "denied: ALLOW policies exist, and none of them matches; the first is app/allow at mesh:7");
     check_walk(&m, "to=app/db", "auth - / -1:0 no: PERMISSIVE for port 80 (the default): plaintext is accepted\n",
-               "allowed: no policy applies");
+               "allowed: nothing denies it, and no ALLOW policy applies");
     mesh_deinit(&m);
 }
 
