@@ -73,11 +73,13 @@ int services_command(const struct command_line *l) must_check;
 int policies_command(const struct command_line *l) must_check;
 int certs_command(const struct command_line *l) must_check;
 int connections_command(const struct command_line *l) must_check;
+int denials_command(const struct command_line *l) must_check;
 int capture_command(const struct command_line *l) must_check;
 int authz_check_command(const struct command_line *l) must_check; /* explain.c */
 int tls_check_command(const struct command_line *l) must_check;
-int lint_command(const struct command_line *l) must_check;    /* mesh.c */
-int ca_init_command(const struct command_line *l) must_check; /* ca.c */
+int policy_diff_command(const struct command_line *l) must_check; /* diff.c */
+int lint_command(const struct command_line *l) must_check;        /* mesh.c */
+int ca_init_command(const struct command_line *l) must_check;     /* ca.c */
 int ca_issue_node_command(const struct command_line *l) must_check;
 int ca_show_command(const struct command_line *l) must_check;
 int check_command(const struct command_line *l) must_check;     /* check.c */

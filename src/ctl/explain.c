@@ -2,14 +2,12 @@
  * explain.c - `authz check` and `authn tls-check`: the verdict, what decided it, and the walk that led there
  *
  * Offline or from the daemon the answer is the same JSON (wire/explain.h); the text is made from it. */
-#include <errno.h>
-
 #include <ringwall/wire/explain.h>
 
 #include "client.h"
 #include "ctl.h"
 #include "mesh.h"
-#include "table.h"
+#include "walk.h"
 
 struct question {
     struct identity source; /* none: plaintext */
@@ -116,54 +114,7 @@ static int ask(const struct command_line *l, bool authz, struct growing *to) {
 
 static struct str text_of(const struct json *o, const char *key) { return json_text(json_get(o, key)); }
 
-static void put_field(const char *name, struct str value) {
-    if (!value.n)
-        return;
-    printf("  %-9s ", name);
-    put_text(stdout, value);
-    putchar('\n');
-}
-
-static struct table *walk_table(const struct json *walk) {
-    static const char *const columns[] = {"KIND", "POLICY", "ACTION", "RULE", "MATCHED", "AT", "WHY"};
-    struct table *t = table_new(columns, array_size(columns));
-    for (size_t i = 0; t && i < json_count(walk); i++) {
-        const struct json *s = json_at(walk, i);
-        int64_t rule;
-        table_row(t);
-        table_put(t, text_of(s, "kind"));
-        table_put(t, text_of(s, "policy"));
-        table_put(t, text_of(s, "action"));
-        if (json_number(json_get(s, "rule"), &rule))
-            table_putf(t, "%d", (int)rule);
-        else
-            table_put(t, STR_NULL);
-        table_put(t, json_truth(json_get(s, "matched")) ? STR("yes") : STR("no"));
-        table_put(t, text_of(s, "at"));
-        table_put(t, text_of(s, "why"));
-    }
-    return t;
-}
-
-static int print_authz(const struct json *o) {
-    int64_t port = 0;
-    bool allow = str_is(text_of(o, "verdict"), STR("allow"));
-    ignore_result(json_number(json_get(o, "port"), &port)); /* it was asked for: it is there */
-    fputs(allow ? "ALLOW  " : "DENY  ", stdout);
-    put_text(stdout, text_of(o, "reason"));
-    printf("\n\n");
-    put_field("from", text_of(o, "source").n ? text_of(o, "source") : STR("none (plaintext)"));
-    put_field("address", text_of(o, "sourceIp").n ? text_of(o, "sourceIp") : STR("not given"));
-    put_field("to", text_of(o, "to"));
-    printf("  %-9s %d\n", "port", (int)port);
-    put_field("mTLS", text_of(o, "mtls"));
-    put_field("in mesh", json_truth(json_get(o, "enrolled")) ? STR("yes") : STR("no"));
-    putchar('\n');
-    cleanup(table_freep) struct table *t = walk_table(json_get(o, "walk"));
-    return t ? table_print(t) : -ENOMEM;
-}
-
-static int print_tls(const struct json *o) {
+static void print_tls(const struct json *o) {
     put_text(stdout, text_of(o, "mode"));
     if (text_of(o, "policy").n) {
         fputs(" by PeerAuthentication ", stdout);
@@ -174,7 +125,6 @@ static int print_tls(const struct json *o) {
         fputs(" (the default: no PeerAuthentication sets it)", stdout);
     }
     putchar('\n');
-    return 0;
 }
 
 /* Prints the answer in the form asked for. The exit code of an answer that reads as it should, else EXIT_FAILED. */
@@ -185,15 +135,17 @@ static int print_answer(const struct command_line *l, const struct growing *answ
         complain("the answer cannot be read: %s", why);
         return EXIT_FAILED;
     }
-    int r = 0, code = EXIT_DONE;
+    int code = EXIT_DONE;
     if (authz && !str_is(text_of(o, "verdict"), STR("allow")))
         code = EXIT_DENIED;
     if (wants_json(l))
         fwrite(answer->at, 1, answer->n, stdout);
+    else if (authz)
+        walk_print(o);
     else
-        r = authz ? print_authz(o) : print_tls(o);
+        print_tls(o);
     json_free(o);
-    return r ? EXIT_FAILED : code;
+    return code;
 }
 
 static int explain(const struct command_line *l, bool authz) {

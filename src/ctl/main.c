@@ -16,6 +16,8 @@ static const struct command commands[] = {
      certs_command},
     {"connections", "", "open connections: who talks to whom, and how",
      "example: ringwallctl connections -o json | jq '.[].src.identity'", 0, 0, connections_command},
+    {"denials", "", "the last 1,000 denied connections: who, where, and which line of which file denied it",
+     "example: ringwallctl denials -o json | jq -r '.[] | [.src.identity, .policy, .rule, .at] | @tsv'", 0, 0, denials_command},
     {"capture", "", "captured workloads and the counters of the kernel programs", "example: ringwallctl capture", 0, 0,
      capture_command},
     {"capture detach", "[-c NODE_FILE | --bpffs DIR --node NAME]",
@@ -32,6 +34,12 @@ static const struct command commands[] = {
      "the mutual TLS mode in force for a workload, and the object that set it",
      "example: ringwallctl authn tls-check --mesh mesh.d --to default/server --port 8080",
      CTL_BIT(CTL_MESH) | CTL_BIT(CTL_CONFIG) | CTL_BIT(CTL_TO) | CTL_BIT(CTL_PORT), 0, tls_check_command},
+    {"policy diff", "DIR [-c NODE_FILE]",
+     "what would change if the daemon used this mesh directory: open and recent connections newly denied or allowed",
+     "example: ringwallctl lint new.d && ringwallctl policy diff new.d\n  trust domain, aliases and root namespace are the "
+     "daemon's, "
+     "or those of NODE_FILE",
+     CTL_BIT(CTL_CONFIG), 1, policy_diff_command},
     {"lint", "DIR [-c NODE_FILE]", "check a mesh directory without a daemon: file:line:col: error|warning: text",
      "example: ringwallctl lint mesh.d && cp -r mesh.d /etc/ringwall/", CTL_BIT(CTL_CONFIG), 1, lint_command},
     {"ca init", "--dir DIR [--trust-domain TD]", "make a root CA",

@@ -8,14 +8,21 @@
 #include "ctl.h"
 #include "mesh.h"
 
-static int read_with(struct mesh_options *o, struct diag_list *diags, struct world **ret) {
+static int read_with(const struct mesh_options *o, struct diag_list *diags, struct world **ret) {
     cleanup(mesh_loader_freep) struct mesh_loader *loader = NULL;
     int r = mesh_loader_new(o, &loader);
     return r ? r : mesh_load(loader, 1, diags, ret);
 }
 
+int mesh_read_as(const struct mesh_options *o, struct diag_list *diags, struct world **ret) {
+    int r = read_with(o, diags, ret);
+    if (r < 0)
+        complain("%s: %s", o->dir, strerror(-r));
+    diag_sort(diags);
+    return r;
+}
+
 static int read_with_defaults(const char *dir, struct diag_list *diags, struct world **ret) {
-    enum { MESH_BYTES_DEFAULT = 512 * 1024 * 1024 };
     struct world_settings settings = {.trust_domain = STR("cluster.local"),
                                       .root_namespace = STR("istio-system"),
                                       .cluster = STR("Kubernetes"),

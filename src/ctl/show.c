@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * show.c - the daemon's lists as tables: workloads, services, policies, certs, connections, capture
+ * show.c - the daemon's lists as tables: workloads, services, policies, certs, connections, denials
  *
  * A table is a list of columns, each with the path of its value in a row's object. -o json passes the daemon's own
  * array through. */
@@ -156,6 +156,23 @@ int connections_command(const struct command_line *l) {
         {"MS", "durationMs"},
     };
     return show(l, "/connections", columns, array_size(columns));
+}
+
+int denials_command(const struct command_line *l) {
+    static const struct column columns[] = {
+        {"TIME", "time"},
+        {"DIRECTION", "direction"},
+        {"SOURCE", "src.addr"},
+        {"SOURCE IDENTITY", "src.identity"},
+        {"DESTINATION", "dst.addr"},
+        {"WORKLOAD", "dst.workload"},
+        {"REASON", "reason"},
+        {"POLICY", "policy"},
+        {"RULE", "rule"},
+        {"AT", "at"},
+        {"TEXT", "text"},
+    };
+    return show(l, "/denials", columns, array_size(columns));
 }
 
 /* One row a certificate, as istioctl ztunnel-config certificate shows them. */

@@ -45,8 +45,8 @@ SERVER = ENTRY.format(name="server", mode="ambient", address="10.0.0.5")
 ALLOW = POLICY.format(name="allow", namespace="default", action="ALLOW", field="principals", value="cluster.local/ns/default/sa/client")
 BROKEN = ALLOW.replace("  action", "  acton")
 TO = ("--to", "default/server", "--port", "8080")
-COMMANDS = ["status", "workloads", "services", "policies", "certs", "connections", "capture", "capture detach", "authz check",
-            "authn tls-check", "lint", "ca init", "ca issue-node", "ca show", "check", "log-level", "drain", "dump"]
+COMMANDS = ["status", "workloads", "services", "policies", "certs", "connections", "denials", "capture", "capture detach", "authz check",
+            "authn tls-check", "lint", "policy diff", "ca init", "ca issue-node", "ca show", "check", "log-level", "drain", "dump"]
 
 
 class CommandLine(cli.Cli):
@@ -74,6 +74,8 @@ class CommandLine(cli.Cli):
             (("status", "-s"), "needs its SOCKET"),
             (("--nonsense", "status"), "before the command"),
             (("lint",), "needs the mesh directory"),
+            (("policy", "diff"), "needs the mesh directory"),
+            (("policy",), "did you mean 'policy diff'"),
             (("ca", "init"), "needs --dir"),
             (("ca", "issue-node", "--dir", "x", "--node", "n"), "needs --out"),
             (("authz", "check", "--to", "a/b", "--port", "1"), "needs --source"),
@@ -89,7 +91,7 @@ class CommandLine(cli.Cli):
 
     def test_no_daemon(self):
         """A daemon that is not there is exit 1, and the text says what to do"""
-        for command in ("status", "workloads", "services", "policies", "certs", "connections", "capture", "log-level", "drain", "dump"):
+        for command in ("status", "workloads", "services", "policies", "certs", "connections", "denials", "capture", "log-level", "drain", "dump"):
             for line in ((command, "-s", "none.sock"), ("-s", "none.sock", command), ("--socket=none.sock", command)):
                 done = self.expect(1, *line)
                 self.assertIn("is the daemon running?", done.stderr)

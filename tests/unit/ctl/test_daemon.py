@@ -24,6 +24,11 @@ FLOW = {"id": 1, "worker": 0, "direction": "outbound", "protocol": "HBONE", "sta
         "dst": {"addr": "10.0.0.2:15008", "hboneAddr": "10.0.0.2:80", "identity": "spiffe://td/ns/a/sa/c"},
         "bytesSent": 7, "bytesReceived": 8, "durationMs": 9}
 
+DENIAL = {"time": "2026-01-02T03:04:05.000006Z", "worker": 1, "world": 3, "direction": "inbound", "protocol": "HBONE",
+          "src": {"addr": "10.0.0.1:5", "identity": "spiffe://td/ns/a/sa/b", "workload": "b", "namespace": "a"},
+          "dst": {"addr": "10.0.0.2:80", "workload": "c", "namespace": "a"},
+          "reason": "policy-denied", "text": "denied by policy", "policy": "a/no", "rule": 2, "at": "mesh.d/b.yaml:9"}
+
 
 def answer(body, status=200, headers=(), length=None):
     data = body if isinstance(body, bytes) else (json.dumps(body) if not isinstance(body, str) else body).encode()
@@ -31,10 +36,11 @@ def answer(body, status=200, headers=(), length=None):
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
 
 
-class Daemon(cli.Cli):
+class FakeDaemon(cli.Cli):
     def setUp(self):
         super().setUp()
         self.path, self.asked, self.answer = self.dir / "admin.sock", [], b""
+        self.answers = {}  # by the path's beginning; else self.answer
         self.server = socket.socket(socket.AF_UNIX)
         self.server.bind(str(self.path))
         self.server.listen(8)
@@ -62,7 +68,8 @@ class Daemon(cli.Cli):
                     request += piece
                 self.asked.append(request.decode().split("\r\n")[0])
                 try:
-                    connection.sendall(self.answer)
+                    target = self.asked[-1].split()[1]
+                    connection.sendall(next((a for path, a in self.answers.items() if target.startswith(path)), self.answer))
                 except OSError:
                     pass
 
@@ -70,6 +77,8 @@ class Daemon(cli.Cli):
         self.answer = answered
         return self.expect(code, "-s", self.path, *arguments)
 
+
+class Daemon(FakeDaemon):
     def test_status(self):
         text = self.ask(0, answer(STATUS), "status").stdout
         for part in ("node-1", "9.9", "no: 1 of 2 workloads captured", "1 of 2 workloads of this node", "1 of 2 identities",
@@ -88,6 +97,7 @@ class Daemon(cli.Cli):
     def test_tables(self):
         for command, rows, parts in (
             ("connections", [FLOW], ("SOURCE IDENTITY", "spiffe://td/ns/a/sa/b", "spiffe://td/ns/a/sa/c", "10.0.0.2:80", "HBONE")),
+            ("denials", [DENIAL], ("2026-01-02T03:04:05.000006Z", "spiffe://td/ns/a/sa/b", "policy-denied", "a/no", "mesh.d/b.yaml:9", "10.0.0.2:80")),
             ("workloads", [{"namespace": "a", "name": "b", "workloadIps": ["10.0.0.1", "fd00::1"], "mtlsMode": "STRICT"}],
              ("10.0.0.1,fd00::1", "STRICT")),
             ("services", [{"namespace": "a", "name": "b", "vips": ["/10.5.0.1"], "portList": ["80:8080"], "readyEndpoints": 1, "allEndpoints": 2}],
@@ -161,7 +171,7 @@ class Daemon(cli.Cli):
     def test_wrong_shapes(self):
         """JSON of another shape than we know makes gaps, never a crash"""
         for shape in ([1, "x", None, [], {}], {"a": 1}, [{"src": "x", "dst": [1], "bytesSent": "many", "certChain": {"x": 1}}], "text", 7, None):
-            for command in ("connections", "workloads", "services", "policies", "certs", "capture", "status"):
+            for command in ("connections", "denials", "workloads", "services", "policies", "certs", "capture", "status"):
                 self.ask(0, answer(json.dumps(shape)), command)
 
     def test_full_disk(self):

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Goal: `authz check` says in words that a reader follows which policy, rule and clause decided. Method: a table of questions to
+the small mesh explain/mesh, each with the whole text that must come out, in explain/NN-name.txt: the command line, the
+output, the exit code. `test_explain.py PROGRAM --write` writes the table again from what the program says."""
+
+import pathlib
+import re
+import shutil
+import sys
+
+import cli
+
+TABLE = pathlib.Path(__file__).resolve().parent / "explain"
+
+
+class Explain(cli.Cli):
+    def test_table(self):
+        shutil.copytree(TABLE / "mesh", self.dir / "mesh")
+        rows = sorted(TABLE.glob("*.txt"))
+        self.assertGreaterEqual(len(rows), 10)
+        for row in rows:
+            with self.subTest(row.stem):
+                expected = row.read_text()
+                command = re.match(r"\$ ringwallctl (.*)\n", expected).group(1)
+                done = self.run_ctl(*command.split())
+                got = f"$ ringwallctl {command}\n{done.stdout}exit {done.returncode}\n"
+                self.assertEqual(done.stderr, "")
+                if WRITE:
+                    row.write_text(got)
+                else:
+                    self.assertEqual(got, expected)
+
+    def test_same_story_in_json(self):
+        """The arrow of the text is the step that decides in the JSON; with none, no policy is named"""
+        shutil.copytree(TABLE / "mesh", self.dir / "mesh")
+        for row in sorted(TABLE.glob("*.txt")):
+            with self.subTest(row.stem):
+                text = row.read_text()
+                command = re.match(r"\$ ringwallctl (.*)\n", text).group(1)
+                answer = self.expect_json(int(text.split()[-1]), *command.split())
+                deciding = [step for step in answer["walk"] if step["decides"]]
+                arrows = re.findall(r"^  =>   (?:rule|mode) *\d* +(\S+) ", text, re.M)
+                self.assertEqual([step["at"] for step in deciding], arrows)
+                self.assertEqual([(step["policy"], step["rule"], step["at"]) for step in deciding],
+                                 [(answer["policy"], answer["rule"], answer["at"])] if answer["policy"] else [])
+                self.assertEqual(text.count("\n  => "), 1)
+
+    def test_mesh_is_clean(self):
+        """The example mesh has no error, and warns only about what it shows on purpose"""
+        shutil.copytree(TABLE / "mesh", self.dir / "mesh")
+        lines = self.expect(0, "lint", "mesh").stdout.splitlines()
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn("methods is an HTTP field", lines[0])
+
+
+WRITE = "--write" in sys.argv
+if __name__ == "__main__":
+    sys.argv = [a for a in sys.argv if a != "--write"]
+    cli.main()
