@@ -10,6 +10,7 @@
 #include <ringwall/base/map.h>
 
 #include "join.h"
+#include "lint.h"
 
 struct entry { /* an object under its kind, namespace and name */
     struct map_node node;
@@ -25,7 +26,7 @@ struct join {
     struct entry *entries;
     size_t n_entries;
     struct world_input input;
-    bool has_nodes, has_slices;
+    bool has_nodes, has_slices, has_accounts;
 };
 
 static void join_deinit(struct join *j) {
@@ -189,6 +190,13 @@ static int join_slices(struct join *j) {
     return 0;
 }
 
+/* Every namespace of a cluster has the account "default": when it is listed, the others are too. */
+static bool account_exists(void *context, struct str ns, struct str name, bool *ret_known) {
+    struct join *j = context;
+    *ret_known = find(j, OBJECT_SERVICE_ACCOUNT, ns, STR("default")) != NULL;
+    return find(j, OBJECT_SERVICE_ACCOUNT, ns, name) != NULL;
+}
+
 static int make_arrays(struct join *j) {
     size_t n[_OBJECT_KIND_MAX] = {0};
     struct world_input *in = &j->input;
@@ -196,6 +204,7 @@ static int make_arrays(struct join *j) {
         n[j->entries[i].object->kind]++;
     j->has_nodes = n[OBJECT_NODE] > 0;
     j->has_slices = n[OBJECT_ENDPOINT_SLICE] > 0;
+    j->has_accounts = n[OBJECT_SERVICE_ACCOUNT] > 0;
     in->namespaces = arena_array(&j->arena, const struct namespace_spec *, n[OBJECT_NAMESPACE]);
     in->workloads = arena_array(&j->arena, const struct workload_spec *, n[OBJECT_POD] + n[OBJECT_WORKLOAD_ENTRY]);
     in->services = arena_array(&j->arena, const struct service_spec *, n[OBJECT_SERVICE] + n[OBJECT_SERVICE_ENTRY]);
@@ -228,6 +237,8 @@ static int fill_arrays(struct join *j) {
             break;
         case OBJECT_AUTHORIZATION_POLICY:
             in->policies[in->n_policies++] = spec;
+            if (j->has_accounts)
+                lint_accounts(spec, j->o->settings, account_exists, j, j->diags);
             break;
         case OBJECT_PEER_AUTHENTICATION:
             in->peer_auths[in->n_peer_auths++] = spec;
