@@ -91,7 +91,7 @@ class Pod:
         self.by_pid = by_pid
         if by_pid:
             # A namespace that has no name: only a process holds it, as in Kubernetes.
-            holder = lab.popen(["unshare", "--net", "sleep", "infinity"])
+            holder = lab.popen(["unshare", "--net", "sleep", "infinity"], preexec_fn=self.enter)
             home = os.stat("/proc/self/ns/net").st_ino
             eventually("the pod's namespace", lambda: os.stat(f"/proc/{holder.pid}/ns/net").st_ino != home)
             self.netns, self.netns_arg = f"/proc/{holder.pid}/ns/net", str(holder.pid)
@@ -290,27 +290,78 @@ class Daemon:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
+def clear_remains(name):
+    """What a killed run of a lab of this name left behind is removed; one that still runs is an error."""
+    prefix = f"rw-{name}-"
+    cgroups = list(cgroup2_mount().glob(f"{prefix}*"))
+    for cgroup in cgroups:
+        owner = pathlib.Path("/proc") / cgroup.name.removeprefix(prefix) / "cmdline"
+        if owner.exists() and b"python" in owner.read_bytes():
+            raise LabError(f"{name} runs already, as process {owner.parent.name}: one at a time")
+    for cgroup in cgroups:
+        remove_cgroup(cgroup)
+    for netns in pathlib.Path("/run/netns").glob(f"{prefix}*"):
+        sh("ip", "netns", "del", netns.name, check=False)
+    for directory in pathlib.Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        sh("umount", directory / "bpf", check=False)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove_cgroup(cgroup):
+    """Ends what still runs in a cgroup and below it, and removes it."""
+    def pids():
+        return [int(p) for f in cgroup.rglob("cgroup.procs") for p in f.read_text().split()]
+    for pid in pids():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(LabError):
+        eventually("its processes end", lambda: not pids())
+    for directory in sorted((d for d in (cgroup, *cgroup.rglob("*")) if d.is_dir()), key=lambda d: -len(d.parts)):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
 class Lab:
-    """Owns everything; close() undoes it in reverse. Safe to call twice, runs at exit and on SIGINT/SIGTERM."""
+    """Owns everything; close() undoes it in reverse. Safe to call twice, runs at exit and on SIGINT/SIGTERM/SIGHUP.
+
+    A signal never falls between making a thing and writing it down: see _making().
+    """
 
     def __init__(self, name, build=None):
         self.name, self.prefix = name, f"rw-{name}-"
         self.build = pathlib.Path(build or os.environ.get("RINGWALL_BUILD", ROOT / "build"))
         self.nodes, self._netns, self._children, self.closed = [], [], [], False
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix=self.prefix))
-        self.cgroup = cgroup2_mount() / f"rw-{name}-{os.getpid()}"
-        self.cgroup.mkdir()
-        self.bpffs = self.dir / "bpf"
-        self.bpffs.mkdir()
-        sh("mount", "-t", "bpf", "none", self.bpffs)
+        self.dir = self.cgroup = self.bpffs = None
         self.keep = False
-        self._owner = os.getpid()
+        self._owner, self._depth, self.signal = os.getpid(), 0, None
         atexit.register(self.close)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
+        with self._making():
+            self.dir = pathlib.Path(tempfile.mkdtemp(prefix=self.prefix))
+            self.cgroup = cgroup2_mount() / f"rw-{name}-{self._owner}"
+            self.cgroup.mkdir()
+            self.bpffs = self.dir / "bpf"
+            self.bpffs.mkdir()
+            sh("mount", "-t", "bpf", "none", self.bpffs)
 
     def _on_signal(self, number, _frame):
-        raise SystemExit(128 + number)
+        if os.getpid() != self._owner:
+            os._exit(128 + number)  # a child that has not yet become its program
+        self.signal = number
+        if self._depth == 0:
+            raise SystemExit(128 + number)
+
+    @contextlib.contextmanager
+    def _making(self):
+        """A signal that comes inside counts at the end."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0 and self.signal:
+                raise SystemExit(128 + self.signal)
 
     def program(self, name):
         path = self.build / name
@@ -319,12 +370,14 @@ class Lab:
         return path
 
     def add_netns(self, name):
-        sh("ip", "netns", "add", name)
-        self._netns.append(name)
+        with self._making():
+            self._netns.append(name)
+            sh("ip", "netns", "add", name)
 
     def popen(self, command, **options):
-        child = subprocess.Popen([str(c) for c in command], **options)
-        self._children.append(child)
+        with self._making():
+            child = subprocess.Popen([str(c) for c in command], **options)
+            self._children.append(child)
         return child
 
     def node(self, index, **options):
@@ -373,30 +426,21 @@ class Lab:
     def close(self):
         if self.closed or os.getpid() != self._owner or self.keep:
             return
-        self.closed = True
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        self.closed = True
         for child in reversed(self._children):
             if child.poll() is None:
                 child.kill()
         for child in self._children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(10)
-        self._kill_leftovers()
-        sh("umount", self.bpffs, check=False)
+        # Programs that our children started stay in our cgroups: they are ours to end.
+        if self.cgroup:
+            remove_cgroup(self.cgroup)
+        if self.bpffs:
+            sh("umount", self.bpffs, check=False)
         for name in reversed(self._netns):
             sh("ip", "netns", "del", name, check=False)
-        for directory in sorted((d for d in self.cgroup.rglob("*") if d.is_dir()), key=lambda d: -len(d.parts)):
-            directory.rmdir()
-        self.cgroup.rmdir()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-    def _kill_leftovers(self):
-        """Programs that our children started stay in our cgroups: they are ours to end."""
-        def pids():
-            return [int(p) for f in self.cgroup.rglob("cgroup.procs") for p in f.read_text().split()]
-        for pid in pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(LabError):
-            eventually("the lab's processes end", lambda: not pids())
+        if self.dir:
+            shutil.rmtree(self.dir, ignore_errors=True)

@@ -5,12 +5,14 @@ Each check that holds prints a tick. The first that does not prints what was exp
 """
 
 import argparse
+import atexit
+import contextlib
 import re
 import signal
 import sys
 import time
 
-from lab import Lab, LabError, eventually, inside, sh
+from lab import Lab, LabError, clear_remains, eventually, inside, sh
 from pcap import Capture
 
 MARKER = "the-marker-that-must-never-cross-the-link"
@@ -72,7 +74,7 @@ http {{{{
 }}}}
 """
 
-BOLD, GREEN, RED, OFF = ("\033[1m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "", "", "")
+BOLD, DIM, GREEN, RED, OFF = ("\033[1m", "\033[2m", "\033[32m", "\033[31m", "\033[0m") if sys.stdout.isatty() else [""] * 5
 
 
 def title(text):
@@ -83,6 +85,12 @@ def tick(text):
     print(f"  {GREEN}✓{OFF} {text}", flush=True)
 
 
+def show(text):
+    """What a tick is about, in the program's own words."""
+    for line in text.strip().splitlines():
+        print(f"      {DIM}{line}{OFF}", flush=True)
+
+
 def expect(condition, text, seen=""):
     if not condition:
         raise LabError(f"{text}\n    seen: {seen}" if seen else text)
@@ -90,8 +98,8 @@ def expect(condition, text, seen=""):
 
 
 class Quickstart:
-    def __init__(self):
-        lab = self.lab = Lab("quickstart")
+    def __init__(self, lab):
+        self.lab = lab
         self.one, self.two = lab.node(1), lab.node(2)
         self.client = self.one.pod("client", 11, service_account="client")
         self.client2 = self.one.pod("client2", 12, service_account="client", by_pid=True)
@@ -191,10 +199,13 @@ class Quickstart:
         body = self.get(self.client)
         expect(MARKER in body, "client still gets the page", body)
         line = eventually("the denial is logged", lambda: next((x for x in self.two.access_lines() if "policy-denied" in x and self.intruder.identity in x), None))
-        expect(re.search(r'policy="default/only-client" rule=0 at="\S+only-client\.yaml:\d+"', line), "the log says why: policy, rule, file and line", line)
+        why = re.search(r'error=.* policy="default/only-client" rule=0 at="\S+only-client\.yaml:\d+"', line)
+        expect(why, "the log says why: policy, rule, file and line", line)
+        show(why.group())
         walk = self.two.ctl("authz", "check", "--source", self.intruder.identity, "--source-ip", self.intruder.ip, "--to", "default/server",
                             "--port", PORT, check=False)
         expect(walk.returncode == 3, "ringwallctl authz check explains the same verdict", walk.stdout + walk.stderr)
+        show(walk.stdout.splitlines()[0])
 
     def broken_file(self):
         title("A file with an error")
@@ -202,7 +213,8 @@ class Quickstart:
         self.lab.apply("broken.yaml", BROKEN)
         status = self.two.ctl("status").stdout
         expect(re.search(r"broken\.yaml:7:\d+", status), "ringwallctl status shows file:line:column", status)
-        expect("action" in status, "and what to write instead", status)
+        expect('did you mean "action"' in status, "and what to write instead", status)
+        show(next(line for line in status.splitlines() if "broken.yaml:7:" in line))
         expect(self.two.ctl_json("status")["world"] == before and MARKER in self.get(self.client) and MARKER not in self.get(self.intruder),
                "the last good world stays in force")
         self.lab.remove("broken.yaml")
@@ -236,16 +248,36 @@ class Quickstart:
         self.killed()
 
     def look_around(self):
-        ctl = self.lab.program("ringwallctl")
+        one, two = (f"{self.lab.program('ringwallctl')} -s {node.socket}" for node in (self.one, self.two))
+        enter = f"echo $$ > {self.client.leaf_cgroup}/cgroup.procs; exec nsenter --net={self.client.netns}"
         print(f"""
-{BOLD}The mesh keeps running.{OFF} Look around in another terminal:
-  {ctl} -s {self.one.socket} status
-  {ctl} -s {self.two.socket} connections
-  a shell in pod client:  sh -c 'echo $$ > {self.client.leaf_cgroup}/cgroup.procs; exec nsenter --net={self.client.netns} sh'
-  there:                  curl {self.url}
-  manifests: {self.one.mesh_dir} and {self.two.mesh_dir}; logs: {self.two.log} and {self.two.access_log}
+{BOLD}The mesh keeps running.{OFF} Look around in another terminal, as root:
+  {one} status
+  {two} policies
+  {two} connections
+  {two} authz check --source {self.intruder.identity} --to default/server --port {PORT}
+
+The page, as pod client; and a shell in it:
+  sh -c '{enter} curl -sS {self.url}'
+  sh -c '{enter} sh'
+
+Change a manifest, and see what the daemon says to it:
+  manifests   {self.one.mesh_dir}  {self.two.mesh_dir}
+  log         {self.two.log}
+  access log  {self.two.access_log}
+
 Ctrl-C ends it and cleans up.""", flush=True)
-        signal.pause()
+        with contextlib.suppress(SystemExit):  # what the lab makes of Ctrl-C
+            signal.pause()
+
+
+def play(lab, keep):
+    quickstart = Quickstart(lab)
+    quickstart.run()
+    if keep:
+        quickstart.look_around()
+    else:
+        quickstart.drained()
 
 
 def main():
@@ -253,17 +285,21 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the mesh running at the end and say how to look around")
     arguments = parser.parse_args()
     began = time.monotonic()
+    # Last in, first out: this is said when the lab's own clean-up is over.
+    ending = ["interrupted"]
+    atexit.register(lambda: print(f"\n{ending[0]}; everything is cleaned up", flush=True) if ending else None)
+    lab = None
     try:
-        quickstart = Quickstart()
-        quickstart.run()
-        if arguments.keep:
-            quickstart.look_around()
-        quickstart.drained()
-        quickstart.lab.close()
+        clear_remains("quickstart")
+        lab = Lab("quickstart")
+        play(lab, arguments.keep)
     except LabError as error:
+        if lab and lab.signal:
+            return 128 + lab.signal  # Ctrl-C ends the programs too, so a step may fail before we hear of it
+        ending[:] = ["not every check held"]
         print(f"  {RED}✗{OFF} {error}", file=sys.stderr, flush=True)
         return 1
-    print(f"\nevery check held, in {time.monotonic() - began:.0f} s; everything is cleaned up")
+    ending[:] = ["every check held" if arguments.keep else f"every check held, in {time.monotonic() - began:.0f} s"]
     return 0
 
 
