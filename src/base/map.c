@@ -110,18 +110,23 @@ static void grow(struct map *m) {
     m->n_buckets = n_buckets;
 }
 
-int map_insert(struct map *m, struct map_node *node, const void *key, size_t key_bytes) {
+struct map_node *map_find_or_insert(struct map *m, struct map_node *node, const void *key, size_t key_bytes) {
     check(m->buckets);
     uint64_t hash = hash_bytes(m->seed, key, key_bytes);
-    if (find_hashed(m, hash, key, key_bytes))
-        return 1;
+    struct map_node *found = find_hashed(m, hash, key, key_bytes);
+    if (found)
+        return found;
     if (m->n_nodes >= m->n_buckets)
         grow(m);
     struct map_node **bucket = &m->buckets[hash & (m->n_buckets - 1)];
     *node = (struct map_node){.next = *bucket, .hash = hash, .key = key, .key_bytes = key_bytes};
     *bucket = node;
     m->n_nodes++;
-    return 0;
+    return NULL;
+}
+
+int map_insert(struct map *m, struct map_node *node, const void *key, size_t key_bytes) {
+    return map_find_or_insert(m, node, key, key_bytes) ? 1 : 0;
 }
 
 void map_remove(struct map *m, struct map_node *node) {

@@ -6,11 +6,6 @@
 
 #include "build.h"
 
-struct interned {
-    struct map_node node;
-    const void *bytes;
-};
-
 void *build_alloc(struct builder *b, size_t size, size_t n) {
     void *p = n ? arena_alloc_array(&b->world->arena, size, n) : NULL;
     if (n && !p)
@@ -26,24 +21,47 @@ void *build_scratch(struct builder *b, size_t size, size_t n) {
 }
 
 static const void *intern(struct builder *b, struct map *in, const void *bytes, size_t n) {
-    if (n == 0)
+    if (n == 0 || b->failed)
         return NULL;
-    struct map_node *node = map_find(in, bytes, n);
+    struct map_node *fresh = b->spare_node ? b->spare_node : build_scratch(b, sizeof(*fresh), 1);
+    b->spare_node = fresh;
+    if (!fresh)
+        return NULL;
+    struct map_node *node = map_find_or_insert(in, fresh, bytes, n);
     if (node)
-        return map_entry(node, struct interned, node)->bytes;
-    struct interned *fresh = build_scratch(b, sizeof(*fresh), 1);
+        return node->key;
+    b->spare_node = NULL;
     char *copy = build_alloc(b, 1, n + 1); /* a zero behind, for C's own functions */
-    if (!fresh || !copy)
-        return NULL;
+    if (!copy)
+        return NULL; /* the build has failed: nobody looks at the node any more */
     memcpy(copy, bytes, n);
-    fresh->bytes = copy;
-    check(map_insert(in, &fresh->node, copy, n) == 0);
+    fresh->key = copy;
     return copy;
 }
 
+/* Most strings were seen a moment ago: names of namespaces, nodes, files, labels. A few bytes choose their place here; a
+ * string crafted to miss only takes the longer way. */
+static struct str *memo_of(struct builder *b, struct str s) {
+    uint64_t head = 0, tail = 0;
+
+    memcpy(&head, s.at, min_of(s.n, sizeof(head)));
+    if (s.n > sizeof(tail))
+        memcpy(&tail, s.at + s.n - sizeof(tail), sizeof(tail));
+    uint64_t mixed = (head ^ s.n) * 0x9e3779b97f4a7c15ULL + tail * 0xc2b2ae3d27d4eb4fULL;
+    return &b->memo[(mixed ^ mixed >> 32) % BUILD_MEMO];
+}
+
 struct str build_str(struct builder *b, struct str s) {
+    struct str *memo = s.n && b->memo ? memo_of(b, s) : NULL;
+
+    if (memo && str_is(*memo, s))
+        return *memo;
     const char *at = intern(b, &b->strings, s.at, s.n);
-    return at ? (struct str){at, s.n} : STR_NULL;
+    if (!at)
+        return STR_NULL;
+    if (memo)
+        *memo = (struct str){at, s.n};
+    return (struct str){at, s.n};
 }
 
 const void *build_blob(struct builder *b, const void *bytes, size_t n) { return intern(b, &b->blobs, bytes, n); }
@@ -73,10 +91,15 @@ const struct label *build_labels(struct builder *b, const struct label *labels, 
 
 struct ns_info *build_ns(struct builder *b, struct str name) {
     static const char nameless[1] = "";
-    struct map_node *node = map_find(&b->namespaces, name.n ? name.at : nameless, name.n);
+    struct map_node *node = NULL;
 
-    if (node)
-        return map_entry(node, struct ns_info, node);
+    if (b->last_ns && str_is(b->last_ns->name, name))
+        return b->last_ns;
+    node = map_find(&b->namespaces, name.n ? name.at : nameless, name.n);
+    if (node) {
+        b->last_ns = map_entry(node, struct ns_info, node);
+        return b->last_ns;
+    }
     struct ns_info *ns = build_scratch(b, sizeof(*ns), 1);
     if (!ns)
         return NULL;

@@ -44,8 +44,12 @@ struct builder {
     const struct policy_spec **policy_specs; /* as sorted: same index as the world's policies */
     bool *ports_exposed, *ports_undeclared;  /* by policy */
     struct selector_index policy_index, peer_auth_index, service_index;
+    struct map_node *spare_node; /* of a string that turned out to be known */
+    struct str *memo;            /* BUILD_MEMO strings interned lately */
+    struct ns_info *last_ns;
     bool failed;
 };
+enum { BUILD_MEMO = 4096 };
 
 /* All of these set b->failed and give a null when memory is out. */
 void *build_alloc(struct builder *b, size_t size, size_t n);            /* the world's; NULL also for n == 0 */

@@ -271,11 +271,12 @@ const struct policy_table *build_policy_table(struct builder *b, struct ns_info 
 void build_policy_ports_seen(struct builder *b, const struct workload *w) {
     const struct policy_group *g = w->policies->groups[2];
 
-    /* Without ports of its own a workload only tells so, and a shared group is told once. */
     for (uint32_t i = 0; g->has_ports && i < g->n_deny + g->n_allow + g->n_watched; i++) {
         uint32_t index = g->items[i]->index;
-        const struct policy_spec *s = g->items[i]->has_ports ? b->policy_specs[index] : NULL;
         b->ports_undeclared[index] |= !w->n_ports;
+        if (!w->n_ports || b->ports_exposed[index])
+            continue;
+        const struct policy_spec *s = g->items[i]->has_ports ? b->policy_specs[index] : NULL;
         for (size_t r = 0; s && r < s->n_rules; r++)
             for (size_t o = 0; o < s->rules[r].n_to; o++)
                 for (size_t v = 0; v < s->rules[r].to[o].ports.n; v++)

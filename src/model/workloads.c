@@ -97,6 +97,10 @@ static void set_identity(struct builder *b, const struct workload_spec *s, struc
     struct str sa = s->service_account.n ? s->service_account : STR("default");
     struct identity made;
 
+    if (w->index && str_is(w[-1].ns, s->ns) && str_is(identity_sa(w[-1].identity), sa)) { /* sorted: mostly its neighbour's */
+        w->identity = w[-1].identity;
+        return;
+    }
     memset(&made, 0, sizeof(made)); /* interned as bytes */
     w->identity = &none;
     if (identity_make(b->world->settings.trust_domain, s->ns, sa, &made))

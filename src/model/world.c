@@ -22,26 +22,26 @@ static void builder_deinit(struct builder *b) {
 
 static int builder_maps_init(struct builder *b) {
     const struct world_input *in = b->input;
-    struct map *maps[] = {&b->strings,
-                          &b->blobs,
-                          &b->namespaces,
-                          &b->tables,
-                          &b->policy_index.by_label,
-                          &b->peer_auth_index.by_label,
-                          &b->service_index.by_label};
     struct world *w = b->world;
+    size_t n_objects = in->n_workloads + in->n_policies + in->n_services;
     const struct {
         struct map *map;
         size_t n;
-    } kept[] = {{&w->by_addr, in->n_workloads}, {&w->by_uid, in->n_workloads},     {&w->by_name, in->n_workloads},
-                {&w->by_vip, in->n_services},   {&w->identities, in->n_workloads}, {&w->networks, 0}};
+    } kept[] = {{&w->by_addr, in->n_workloads},
+                {&w->by_uid, in->n_workloads},
+                {&w->by_name, in->n_workloads},
+                {&w->by_vip, in->n_services},
+                {&w->identities, in->n_workloads},
+                {&w->networks, 0},
+                {&b->strings, n_objects * 2},
+                {&b->blobs, n_objects * 2},
+                {&b->tables, in->n_workloads},
+                {&b->namespaces, 0},
+                {&b->policy_index.by_label, in->n_policies},
+                {&b->peer_auth_index.by_label, 0},
+                {&b->service_index.by_label, in->n_services}};
     int r;
 
-    for (size_t i = 0; i < array_size(maps); i++) {
-        r = map_init(maps[i], 0);
-        if (r)
-            return err_trace(r);
-    }
     for (size_t i = 0; i < array_size(kept); i++) {
         r = map_init(kept[i].map, kept[i].n);
         if (r)
@@ -94,6 +94,7 @@ static void run_steps(struct builder *b) {
     static void (*const steps[])(struct builder *) = {copy_settings,   declare_namespaces, build_policies,        build_peer_auths,
                                                       build_workloads, build_services,     build_unbound_warnings};
 
+    b->memo = build_scratch(b, sizeof(*b->memo), BUILD_MEMO);
     b->ports_exposed = build_scratch(b, sizeof(bool), b->input->n_policies);
     b->ports_undeclared = build_scratch(b, sizeof(bool), b->input->n_policies);
     for (size_t i = 0; i < array_size(steps) && !b->failed; i++)

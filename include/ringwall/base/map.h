@@ -26,6 +26,9 @@ void map_deinit(struct map *m);                            /* nodes are left alo
 struct map_node *map_find(const struct map *m, const void *key, size_t key_bytes);
 /* Returns 0, or 1 when an equal key is there already (node not inserted). */
 int map_insert(struct map *m, struct map_node *node, const void *key, size_t key_bytes) must_check;
+/* In one go: the node that has the key, or NULL after `node` was inserted. The caller may then point node->key at equal bytes
+ * that last longer than `key`. */
+struct map_node *map_find_or_insert(struct map *m, struct map_node *node, const void *key, size_t key_bytes) must_check;
 void map_remove(struct map *m, struct map_node *node); /* must be in the table */
 /* Iteration: start with *cursor = 0 and node = NULL, then pass the node returned last; any order; that node may be
  * removed, but its memory must last until the next call. To empty a table pass NULL each time and remove (and free) each

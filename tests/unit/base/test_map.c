@@ -124,6 +124,21 @@ static void seeds_differ(void **state) {
     assert_int_not_equal(hash_bytes(a.seed, "x", 1), hash_bytes(b.seed, "x", 1));
 }
 
+static void find_or_insert_takes_the_first(void **state) {
+    cleanup(map_deinit) struct map m = MAP_NULL;
+    struct item first = {0}, second = {0};
+    char passing[] = "key", lasting[] = "key";
+    assert_int_equal(map_init(&m, 0), 0);
+    assert_null(map_find_or_insert(&m, &first.node, passing, 3));
+    first.node.key = lasting;
+    memset(passing, 'x', 3);
+    assert_ptr_equal(map_find_or_insert(&m, &second.node, "key", 3), &first.node);
+    assert_int_equal(m.n_nodes, 1);
+    assert_null(map_find(&m, passing, 3));
+    assert_null(map_find_or_insert(&m, &second.node, "ke", 2));
+    assert_int_equal(m.n_nodes, 2);
+}
+
 static void remove_stranger(void *m) {
     struct item stranger = {.node.hash = 1};
     map_remove(m, &stranger.node);
@@ -145,9 +160,13 @@ static void misuse_stops(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hash_is_siphash_1_3), cmocka_unit_test(many_keys_in_and_out),
-        cmocka_unit_test(empty_key_is_a_key),  cmocka_unit_test(iteration_sees_each_once),
-        cmocka_unit_test(draining_may_free),   cmocka_unit_test(seeds_differ),
+        cmocka_unit_test(hash_is_siphash_1_3),
+        cmocka_unit_test(many_keys_in_and_out),
+        cmocka_unit_test(empty_key_is_a_key),
+        cmocka_unit_test(iteration_sees_each_once),
+        cmocka_unit_test(draining_may_free),
+        cmocka_unit_test(seeds_differ),
+        cmocka_unit_test(find_or_insert_takes_the_first),
         cmocka_unit_test(misuse_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
