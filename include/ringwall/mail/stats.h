@@ -47,5 +47,5 @@ struct worker_stats {
     WORKER_GAUGES(STATS_FIELD)
     WORKER_COUNTERS(STATS_FIELD)
 #undef STATS_FIELD
-        struct stats_denials denied;
+    struct stats_denials denied;
 } __attribute__((aligned(64)));
