@@ -58,13 +58,16 @@ async function read(path) {
 
 async function turn() {
   try {
-    const [status, connections, workloads, policies, certs] =
-      await Promise.all(["/status", "/connections", "/workloads", "/policies", "/certs"].map(read));
+    const [status, connections, denials, workloads, policies, certs] =
+      await Promise.all(["/status", "/connections", "/denials", "/workloads", "/policies", "/certs"].map(read));
     showStatus(status);
     table("connections", connections.slice(0, 500), [
       ["", secured], ["direction", "direction"], ["source", (c) => c.src?.workload ?? c.src?.addr], ["identity", (c) => short(c.src?.identity)],
       ["destination", (c) => c.dst?.hboneAddr ?? c.dst?.addr], ["identity", (c) => short(c.dst?.identity)],
       ["sent", (c) => bytes(c.bytesSent ?? 0)], ["received", (c) => bytes(c.bytesReceived ?? 0)], ["state", "state"]]);
+    table("denials", denials.slice(-50).reverse(), [
+      ["time", "time"], ["direction", "direction"], ["source", (d) => d.src?.workload ?? d.src?.addr], ["identity", (d) => short(d.src?.identity)],
+      ["destination", (d) => d.dst?.addr], ["why", "text"], ["policy", "policy"], ["rule", "rule"], ["file", "at"]]);
     table("workloads", workloads.slice(0, 1000), [
       ["namespace", "namespace"], ["name", "name"], ["address", "workloadIps"], ["node", "node"], ["protocol", "protocol"],
       ["mTLS", "mtlsMode"], ["status", "status"], ["identity", (w) => short(w.identity)]]);
