@@ -310,7 +310,7 @@ static void event_other_identity(void *context) {
 static void event_ask(void *context) {
     struct scene *s = context;
     for (unsigned i = 0; i < _NODE_MAX; i++)
-        for (unsigned what = ASK_STATUS; what <= ASK_TUNNELS; what++)
+        for (unsigned what = ASK_STATUS; what <= ASK_RECENT; what++)
             post(&s->nodes[i], &mail_ask_new((enum ask_what)what, what, s->answers)->mail);
 }
 
