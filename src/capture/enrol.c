@@ -226,6 +226,27 @@ static void close_workload(struct capture *c, struct capture_pod *p, const struc
     list_push_back(&c->closed, &p->link);
 }
 
+/* Both places, whatever the first gives: one that is found alone is closed. The verdict is the first one's. */
+static int places_resolve(struct capture *c, const struct capture_pod_spec *spec, struct capture_pod *p,
+                          char why[CAPTURE_WHY_BYTES]) {
+    char other[CAPTURE_WHY_BYTES];
+    int r = spec->netns_path ? netns_resolve(c, spec->netns_path, &p->netns_fd, &p->netns_ino, why) : 0;
+    int r_cgroup = spec->cgroup_path ? cgroup_resolve(c, spec->cgroup_path, &p->cgroup_id, r == 0 ? why : other) : 0;
+    if (r == 0)
+        r = r_cgroup;
+    return r == 0 ? taken(c, p, why) : r;
+}
+
+/* A workload that the world wants here, of which one place stands and the other does not (yet): what stands is refused
+ * until both do, else it would speak plaintext meanwhile (DESIGN rule 1). */
+static bool half_found(struct capture *c, struct capture_pod *p, int verdict) {
+    char why[CAPTURE_WHY_BYTES];
+    if (verdict == CAPTURE_NO_NETNS)
+        return p->cgroup_id != 0 && taken(c, p, why) == 0;
+    return verdict == CAPTURE_NO_CGROUP && p->netns_fd >= 0 && taken(c, p, why) == 0 &&
+           namespace_cookie(p->netns_fd, &p->cookie) == 0;
+}
+
 int capture_enrol(struct capture *c, const struct capture_pod_spec *spec, unsigned n_workers, struct capture_pod **ret,
                   int *ret_fds, char why[CAPTURE_WHY_BYTES]) {
     why[0] = '\0';
@@ -238,13 +259,12 @@ int capture_enrol(struct capture *c, const struct capture_pod_spec *spec, unsign
     if (!p)
         return err_origin(-ENOMEM);
     *p = (struct capture_pod){.id = spec->id, .netns_fd = -1};
-    int r = spec->netns_path ? netns_resolve(c, spec->netns_path, &p->netns_fd, &p->netns_ino, why) : 0;
-    if (r == 0 && spec->cgroup_path)
-        r = cgroup_resolve(c, spec->cgroup_path, &p->cgroup_id, why);
-    if (r == 0)
-        r = taken(c, p, why);
-    if (r != 0)
+    int r = places_resolve(c, spec, p, why);
+    if (r != 0) {
+        if (half_found(c, p, r))
+            close_workload(c, take_ptr(p), spec);
         return r;
+    }
 
     for (size_t i = 0; i < n_fds; i++)
         ret_fds[i] = -1;

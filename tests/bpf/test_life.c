@@ -213,8 +213,31 @@ static void test_enrol_verdicts(void **state) {
     expect_enrol(CAPTURE_BUSY, 1, lab.netns[3], lab.pod[3], "number");
     expect_enrol(-EINVAL, 0, lab.netns[3], lab.pod[3], "number");
 
+    capture_forget(d.c, 3, false);     /* what was half found was closed */
     expect_untouched(lab.inner[3], 3); /* nothing of all that stayed */
     enrol(3);
+}
+
+/* One of its two places stands: what is there must not speak plaintext while the other is awaited. */
+static void test_half_found_is_closed(void **state) {
+    static const struct act app_port = {.family = AF_INET, .address = "0.0.0.0", .port = 80, .listen = true};
+    struct act in = {.family = AF_INET, .address = "10.77.3.2", .port = 80};
+    expect_enrol(CAPTURE_NO_NETNS, 3, "/run/netns/rw-capture-none", lab.pod[3], "network namespace");
+    assert_int_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
+    assert_int_equal(capture_sweep(d.c), 0);
+    assert_int_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
+    enrol(3);
+    assert_int_not_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
+    d.pod[3] = capture_release(d.c, d.pod[3], false);
+    expect_untouched(lab.inner[3], 3);
+
+    struct actor app = lab_start(lab.inner[3], 3, &app_port);
+    expect_enrol(CAPTURE_NO_CGROUP, 3, lab.netns[3], "/nowhere", "cgroup v2");
+    assert_int_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
+    assert_int_equal(lab_do(lab.other, 0, &in).error, ECONNREFUSED);
+    capture_forget(d.c, 3, false);
+    expect_untouched(lab.inner[3], 3);
+    lab_leave(&app);
 }
 
 /* Else a program that takes a port of ours would keep its pod out of the mesh. */
@@ -282,6 +305,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_exempt_by_place, setup_bare, teardown),
         cmocka_unit_test_setup_teardown(test_open_refuses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_enrol_verdicts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_half_found_is_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_enrolment_closes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_probe_says_able, setup, teardown),
     };

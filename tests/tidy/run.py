@@ -87,6 +87,15 @@ def rule_libraries(path, text):
                 yield n, f"{library} belongs to room {home}"
 
 
+def rule_ca_key(path, text):
+    """In the daemon nothing but the CA's own thread opens the CA's folder; ringwallctl works on it offline."""
+    if room_of(path) in (None, "ca", "ctl"):
+        return
+    for n, line in enumerate(text.splitlines(), 1):
+        if re.match(r'\s*#\s*include\s*[<"].*\bca/(?!ca\.h)', line):
+            yield n, "the CA's keys belong to its thread: ask through its mailbox"
+
+
 def rule_banned(path, text):
     """Banned calls, with what to use instead."""
     code = re.sub(r"/\*.*?\*/", lambda m: "\n" * m.group(0).count("\n"), text, flags=re.S)
@@ -139,7 +148,7 @@ def rule_machine(path, text):
             yield n, "a path of a machine or a registry's host"
 
 
-C_RULES = [rule_includes, rule_libraries, rule_marks, rule_size, rule_spdx, rule_machine]
+C_RULES = [rule_includes, rule_libraries, rule_ca_key, rule_marks, rule_size, rule_spdx, rule_machine]
 SRC_RULES = [rule_banned, rule_functions]
 TEXT_RULES = [rule_marks, rule_spdx, rule_machine]
 
@@ -187,6 +196,10 @@ EXAMPLES = [
     (rule_includes, "include/ringwall/mail/pod.h", "#include <ringwall/capture/capture.h>\n", 0),
     (rule_libraries, "src/proxy/x.c", "#include <nghttp2/nghttp2.h>\n", 1),
     (rule_libraries, "src/wire/x.c", "#include <nghttp2/nghttp2.h>\n", 0),
+    (rule_ca_key, "src/app/x.c", "#include <ringwall/ca/files.h>\n", 1),
+    (rule_ca_key, "src/app/x.c", "#include \"../ca/sign.h\"\n", 1),
+    (rule_ca_key, "src/app/x.c", "#include <ringwall/ca/ca.h>\n", 0),
+    (rule_ca_key, "src/ctl/x.c", "#include <ringwall/ca/files.h>\n", 0),
     (rule_banned, "src/base/x.c", "void f(void) { sleep(1); }\n", 1),
     (rule_banned, "src/base/x.c", "/* sleep( */ static void f(void) { asleep(1); g(\"system(\"); }\n", 0),
     (rule_marks, "src/base/x.c", "/* TO" + "DO */\n", 1),
