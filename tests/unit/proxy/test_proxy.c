@@ -8,6 +8,7 @@
 #include <ringwall/base/buf.h>
 #include <ringwall/base/clock.h>
 #include <ringwall/base/log.h>
+#include <ringwall/wire/json.h>
 
 #include "lab.h"
 
@@ -436,6 +437,60 @@ static void reports_name_both_ends(void **state unused_arg) {
     finish();
 }
 
+/* Sums what all workers of a node answer: rows for which `field` is `value`. */
+static unsigned count_rows(unsigned node, enum ask_what what, const char *field, const char *value) {
+    unsigned n = 0;
+    char why[128];
+    for (unsigned i = 0; i < lab.nodes[node].n_workers; i++) {
+        struct mail_ask *ask = mail_ask_new(what, 7, lab.nodes[node].mailbox);
+        assert_int_equal(mailbox_post(proxy_mailbox(lab.nodes[node].proxy, i), &ask->mail), 0);
+        struct mail *m = mailbox_wait(lab.nodes[node].mailbox, LAB_WAIT_S * 1000);
+        assert_non_null(m);
+        const struct growing *text = &container_of(m, struct mail_answer, mail)->json;
+        struct json *rows = json_read((struct str){text->at, text->n}, why);
+        assert_non_null(rows);
+        for (size_t r = 0; r < json_count(rows); r++)
+            n += str_is(json_text(json_get(json_at(rows, r), field)), str_of(value));
+        json_free(rows);
+        mail_free(m);
+    }
+    return n;
+}
+
+static void what_was_is_remembered(void **state unused_arg) {
+    begin(false);
+    int s, c = pair(&s);
+    lab_world(&lab, "policy ALLOW default/only-others\nrule from principals=cluster.local/ns/default/sa/other\n");
+    assert_int_equal(lab_read_error(c), ECONNRESET);
+    assert_int_equal(lab_read_error(s), ECONNRESET);
+    close(c);
+    close(s);
+    for (unsigned i = 0; i < 2; i++) {
+        c = lab_dial(&lab, v6, server_ip(), app_port);
+        assert_int_equal(lab_read_error(c), ECONNRESET);
+        close(c);
+    }
+    nothing_left();
+    assert_int_equal(count_rows(LAB_B, ASK_DENIALS, "policy", "default/only-others"), 3);
+    assert_int_equal(count_rows(LAB_B, ASK_DENIALS, "reason", "policy-changed"), 1);
+    assert_int_equal(count_rows(LAB_B, ASK_DENIALS, "reason", "policy-denied"), 2);
+    assert_int_equal(count_rows(LAB_A, ASK_DENIALS, "reason", "policy-denied"), 2); /* as the other node said */
+    assert_int_equal(count_rows(LAB_A, ASK_DENIALS, "policy", "default/only-others"), 0);
+    assert_true(count_rows(LAB_B, ASK_RECENT, "to", "default/server") > 0);
+    assert_int_equal(count_rows(LAB_B, ASK_RECENT, "reason", "finished"), 0);
+    lab_world(&lab, "");
+    lab_wait_for(LAB_COUNT(&lab, LAB_B, world_number) == lab.n_worlds * lab.nodes[LAB_B].n_workers);
+    c = pair(&s);
+    close(c);
+    assert_int_equal(lab_read_error(s), 0);
+    close(s);
+    nothing_left();
+    assert_int_equal(count_rows(LAB_B, ASK_DENIALS, "direction", "inbound"), 3);
+    assert_int_equal(count_rows(LAB_B, ASK_RECENT, "reason", "finished"), 1);
+    assert_int_equal(count_rows(LAB_A, ASK_RECENT, "reason", "finished"), 1);
+    finish();
+}
+
 #define TWICE(name) cmocka_unit_test(name##_v4), cmocka_unit_test(name##_v6)
 
 int main(void) {
@@ -460,6 +515,7 @@ int main(void) {
         cmocka_unit_test(a_pod_that_left_takes_all_with_it),
         cmocka_unit_test(a_drain_lets_flows_end),
         cmocka_unit_test(reports_name_both_ends),
+        cmocka_unit_test(what_was_is_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
