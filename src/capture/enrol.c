@@ -201,13 +201,20 @@ static int furnish(struct capture *c, struct capture_pod *p, const struct captur
     return r == 0 ? maps_put(c, p, spec, CAPTURE_WL_CAPTURED, why) : r;
 }
 
-/* Notes that stand for the same workload, or for places that another one holds now. */
-static bool closed_drop(struct capture *c, const struct capture_pod *p) {
+/* Notes that stand for the same workload, or for places that another one holds now. What the workload's last note had
+ * closed and this try did not find stays its own. */
+static bool closed_drop(struct capture *c, struct capture_pod *p) {
     bool same = false;
     list_for_each_safe (it, &c->closed) {
         struct capture_pod *o = list_entry(it, struct capture_pod, link);
         if (o->id != p->id && (!o->cgroup_id || o->cgroup_id != p->cgroup_id) && (!o->netns_ino || o->netns_ino != p->netns_ino))
             continue;
+        if (o->id == p->id && !p->cgroup_id)
+            p->cgroup_id = o->cgroup_id;
+        if (o->id == p->id && !p->netns_ino) {
+            p->netns_ino = o->netns_ino;
+            p->cookie = o->cookie;
+        }
         same = same || (o->id == p->id && o->cgroup_id == p->cgroup_id && o->netns_ino == p->netns_ino && o->cookie == p->cookie);
         pod_free(o);
     }
@@ -232,6 +239,8 @@ static int places_resolve(struct capture *c, const struct capture_pod_spec *spec
     char other[CAPTURE_WHY_BYTES];
     int r = spec->netns_path ? netns_resolve(c, spec->netns_path, &p->netns_fd, &p->netns_ino, why) : 0;
     int r_cgroup = spec->cgroup_path ? cgroup_resolve(c, spec->cgroup_path, &p->cgroup_id, r == 0 ? why : other) : 0;
+    if (r_cgroup != 0)
+        p->cgroup_id = 0; /* it may be one that is there, but not ours to close */
     if (r == 0)
         r = r_cgroup;
     return r == 0 ? taken(c, p, why) : r;

@@ -222,6 +222,14 @@ static void test_enrol_verdicts(void **state) {
 static void test_half_found_is_closed(void **state) {
     static const struct act app_port = {.family = AF_INET, .address = "0.0.0.0", .port = 80, .listen = true};
     struct act in = {.family = AF_INET, .address = "10.77.3.2", .port = 80};
+    struct actor app = lab_start(lab.inner[3], 3, &app_port);
+    expect_enrol(CAPTURE_NO_CGROUP, 3, lab.netns[3], "/nowhere", "cgroup v2");
+    assert_int_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
+    assert_int_equal(lab_do(lab.other, 0, &in).error, ECONNREFUSED);
+    capture_forget(d.c, 3, false);
+    expect_untouched(lab.inner[3], 3);
+    lab_leave(&app);
+
     expect_enrol(CAPTURE_NO_NETNS, 3, "/run/netns/rw-capture-none", lab.pod[3], "network namespace");
     assert_int_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
     assert_int_equal(capture_sweep(d.c), 0);
@@ -230,14 +238,6 @@ static void test_half_found_is_closed(void **state) {
     assert_int_not_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
     d.pod[3] = capture_release(d.c, d.pod[3], false);
     expect_untouched(lab.inner[3], 3);
-
-    struct actor app = lab_start(lab.inner[3], 3, &app_port);
-    expect_enrol(CAPTURE_NO_CGROUP, 3, lab.netns[3], "/nowhere", "cgroup v2");
-    assert_int_equal(lab_do(lab.inner[3], 3, &to_node).error, EPERM);
-    assert_int_equal(lab_do(lab.other, 0, &in).error, ECONNREFUSED);
-    capture_forget(d.c, 3, false);
-    expect_untouched(lab.inner[3], 3);
-    lab_leave(&app);
 }
 
 /* Else a program that takes a port of ours would keep its pod out of the mesh. */

@@ -53,8 +53,8 @@ enum capture_enrol_verdict {
 /* Creates n_workers listeners of each kind in the pod's netns, the fwmark rule and routes, the sk_lookup program, and
  * at last the map entries. Verdicts above, with `why`; negative errno else. A workload whose netns and cgroup were found
  * and free but which could not be set up (a port is taken in its netns, a program refused) is closed, not passed: its
- * connects are refused and what comes in is dropped, until it is enrolled or forgotten. After the other verdicts
- * nothing was done. */
+ * connects are refused and what comes in is dropped, until it is enrolled or forgotten. So is the one of its two places
+ * that was found when the other was not (NO_NETNS, NO_CGROUP). After the other verdicts nothing was done. */
 int capture_enrol(struct capture *c, const struct capture_pod_spec *spec, unsigned n_workers, struct capture_pod **ret,
                   int *ret_fds /* [_CAPTURE_LISTENER_MAX * n_workers], [kind * n_workers + worker]; -1: family not there */,
                   char why[CAPTURE_WHY_BYTES]) must_check;
