@@ -10,7 +10,7 @@
 static void drain_cut(struct worker *w) {
     w->drain_passed = true;
     list_for_each (it, &w->tunnels_all)
-        tunnel_end(list_entry(it, struct tunnel, in_worker), CLOSE_DRAIN, NULL);
+        tunnel_cut(list_entry(it, struct tunnel, in_worker));
     list_for_each (it, &w->flows_all)
         flow_refuse(list_entry(it, struct flow, in_worker), CLOSE_DRAIN);
 }

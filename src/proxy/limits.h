@@ -55,6 +55,8 @@ enum {
 #define TUNNEL_TICK_NS (10 * NS_PER_S)    /* between PINGs */
 #define TUNNEL_DEAD_NS (20 * NS_PER_S)    /* no sign of life after a PING */
 #define TUNNEL_FLUSH_NS (2 * NS_PER_S)    /* GOAWAY, alert and close_notify */
+#define TUNNEL_LINGER_NS (30 * NS_PER_S)  /* after an orderly end, for the peer to take its last bytes and close too */
+#define TUNNEL_CUT_NS (500 * NS_PER_MS)   /* all that is left of both when a drain's time is over */
 #define FLOW_FLUSH_NS (2 * NS_PER_S)      /* bytes that came before a reset */
 #define HALF_CLOSED_NS (3600 * NS_PER_S)  /* one direction ended, and the other carries nothing */
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS) /* after EMFILE and its like */

@@ -296,9 +296,23 @@ static void tunnel_read(struct tunnel *t) {
     tunnel_touch(t);
 }
 
+/* After the end was said nothing counts but that the peer ends too: to close a socket that is still sent to would
+ * reset it, and take our last bytes with it. */
+static void tunnel_received_late(struct tunnel *t, int n, bool more) {
+    if (n < 0 && n != -ECANCELED)
+        t->socket_lost = true;
+    else if (n > 0 && !more)
+        ring_recv(t->worker->ring, &t->recv, t->fd, true, tunnel_received);
+}
+
 static void tunnel_received(struct ring_op *op, int n, const uint8_t *bytes, bool more) {
     struct tunnel *t = container_of(op, struct tunnel, recv);
     tunnel_touch(t);
+    t->peer_ended = t->peer_ended || n == 0;
+    if (t->state == TUNNEL_FLUSH) {
+        tunnel_received_late(t, n, more);
+        return;
+    }
     if (t->state != TUNNEL_HANDSHAKE && t->state != TUNNEL_OPEN)
         return;
     if (n <= 0) {
@@ -475,6 +489,32 @@ static void tunnel_say_goodbye(struct tunnel *t) {
     h2_goaway(t->h2, tunnel_h2_error(t));
 }
 
+static void tunnel_shut(struct ring_op *op, int n, const uint8_t *bytes unused_arg, bool more unused_arg) {
+    struct tunnel *t = container_of(op, struct tunnel, control);
+    if (n < 0)
+        t->socket_lost = true;
+    tunnel_touch(t);
+}
+
+void tunnel_cut(struct tunnel *t) {
+    tunnel_end(t, CLOSE_DRAIN, NULL);
+    if (t->state == TUNNEL_FLUSH)
+        ring_timer_start(t->worker->ring, &t->timer, worker_now(t->worker) + TUNNEL_CUT_NS, tunnel_timer_fired);
+}
+
+/* All is said: FIN, then the peer may take its time to read it and to end as well. */
+static void tunnel_linger(struct tunnel *t) {
+    struct ring *r = t->worker->ring;
+    if (t->shut || ring_op_busy(&t->send) || ring_op_busy(&t->control))
+        return;
+    t->shut = true;
+    ring_shutdown_write(r, &t->control, t->fd, tunnel_shut);
+    bool orderly = t->reason == CLOSE_FINISHED || t->reason == CLOSE_IDLE || t->reason == CLOSE_DRAIN;
+    bool carried_lately = worker_now(t->worker) - t->idle_ns < TUNNEL_LINGER_NS; /* else nothing is on its way any more */
+    if (orderly && carried_lately && !t->worker->drain_passed)
+        ring_timer_start(r, &t->timer, worker_now(t->worker) + TUNNEL_LINGER_NS, tunnel_timer_fired);
+}
+
 /* GOAWAY, alert and close_notify go out as far as the peer takes them. */
 static void tunnel_flush_step(struct tunnel *t) {
     tunnel_say_goodbye(t);
@@ -485,10 +525,12 @@ static void tunnel_flush_step(struct tunnel *t) {
             ignore_result(tls_session_close(t->tls)); /* a broken session has nothing to say */
     }
     tunnel_send(t);
-    if (t->socket_lost || (t->close_sent && t->out.n_bytes == 0) || (!sound && t->out.n_bytes == 0)) {
+    bool said = (t->close_sent || !sound) && t->out.n_bytes == 0;
+    if (t->socket_lost || (said && t->peer_ended)) {
         tunnel_set_state(t, TUNNEL_JOIN);
         tunnel_touch(t);
-    }
+    } else if (said)
+        tunnel_linger(t);
 }
 
 static void tunnel_socket_closed(struct ring_op *op, int n unused_arg, const uint8_t *bytes unused_arg, bool more unused_arg) {

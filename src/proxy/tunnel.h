@@ -35,7 +35,7 @@ struct tunnel {
     uint8_t state;
     bool server;
     bool retired; /* carries no new flow; ends with its last one */
-    bool goaway_sent, close_sent, socket_lost, closed;
+    bool goaway_sent, close_sent, shut, peer_ended, socket_lost, closed;
     bool had_request;        /* server */
     bool credential_arrived; /* server, parked */
     bool refused;            /* FLUSH: TLS never opened, only an alert is sent */
@@ -72,8 +72,9 @@ void tunnel_step(struct tunnel *t);
 bool tunnel_may_take(const struct tunnel *t);                                 /* client: one more flow, now or once open */
 void tunnel_retire(struct tunnel *t);                                         /* no new flows; GOAWAY to the peer */
 void tunnel_end(struct tunnel *t, enum close_reason reason, const char *why); /* now: its flows are reset */
-void tunnel_leg_gone(struct tunnel *t);                                       /* one stream leg was detached */
-const struct identity *tunnel_own_identity(const struct tunnel *t);           /* NULL before the handshake began */
+void tunnel_cut(struct tunnel *t);      /* a drain's time is over: little time for what it still has to say */
+void tunnel_leg_gone(struct tunnel *t); /* one stream leg was detached */
+const struct identity *tunnel_own_identity(const struct tunnel *t); /* NULL before the handshake began */
 bool tunnel_expired(const struct tunnel *t, int64_t now_s);
 
 /* tunnel_h2.c: the callbacks of HTTP/2 */
