@@ -114,6 +114,9 @@ bool decode_selector(struct decode *d, struct yaml_node *spec, const char *key, 
         return false;
     if (!decode_labels(d, labels, "label", &s.labels, &s.n))
         return false;
+    if (s.n == 0 && n->n_children == (labels_key && labels)) /* another key was told already */
+        decode_key_warnf(d, n, "%s has no labels, so it selects every workload of the namespace: write %s, or remove %s to say so",
+                         key, labels_key ? labels_key : "labels", key);
     *ret = s;
     return true;
 }
