@@ -28,6 +28,7 @@
 enum {
     DOORS_MAX = 7, /* the Unix socket; two families each for address, metrics and ready */
     UNIX_VISITORS_MAX = 16,
+    PER_ADDRESS_MAX = 8, /* of one client address at a door: one host cannot keep a probe out */
     TCP_VISITORS_MAX = (ADMIN_CONNECTIONS_MAX - UNIX_VISITORS_MAX) / (DOORS_MAX - 1), /* a door: none starves another */
     HEAD_MAX = 8 * 1024,
     VISITOR_BYTES = 20 * 1024, /* libmicrohttpd's memory a visitor: its request's head and our answer's */
@@ -440,12 +441,12 @@ static int open_door(struct admin *a, enum door kind, bool loopback, int *fd, ch
     struct door_open *d = &a->doors[a->n_doors];
     check(a->n_doors < DOORS_MAX);
     *d = (struct door_open){.admin = a, .kind = kind, .loopback = loopback};
-    d->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, d, MHD_OPTION_LISTEN_SOCKET,
-                                 *fd, MHD_OPTION_URI_LOG_CALLBACK, on_target, d, MHD_OPTION_NOTIFY_COMPLETED, on_completed, d,
-                                 MHD_OPTION_NOTIFY_CONNECTION, on_visitor, d, MHD_OPTION_CONNECTION_LIMIT,
-                                 kind == DOOR_UNIX ? (unsigned)UNIX_VISITORS_MAX : (unsigned)TCP_VISITORS_MAX,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)VISITOR_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-                                 (unsigned)(REQUEST_MS / 1000), MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    d->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, d, MHD_OPTION_LISTEN_SOCKET, *fd,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, d, MHD_OPTION_NOTIFY_COMPLETED, on_completed, d, MHD_OPTION_NOTIFY_CONNECTION,
+        on_visitor, d, MHD_OPTION_CONNECTION_LIMIT, kind == DOOR_UNIX ? (unsigned)UNIX_VISITORS_MAX : (unsigned)TCP_VISITORS_MAX,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)PER_ADDRESS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)VISITOR_BYTES,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(REQUEST_MS / 1000), MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
     const union MHD_DaemonInfo *info = d->daemon ? MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!d->daemon) {
         snprintf(why, LISTEN_WHY_BYTES, "libmicrohttpd does not start: too many open files?");

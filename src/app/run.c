@@ -227,6 +227,7 @@ static int start_base(struct daemon *d, struct node_config *config) {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     d->signals = -1;
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || (d->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
         return complain("signals", -errno, NULL);
@@ -246,12 +247,17 @@ static int start_base(struct daemon *d, struct node_config *config) {
     return d->node.mailbox && d->node.identity ? 0 : complain("mailbox", -ENOMEM, NULL);
 }
 
-static bool signal_seen(struct daemon *d) {
+/* Was the daemon asked to end? SIGHUP only opens the access log anew: files are watched, there is nothing to reload. */
+static bool end_asked(struct daemon *d) {
     struct signalfd_siginfo info;
-    bool seen = false;
-    while (read(d->signals, &info, sizeof(info)) == sizeof(info))
-        seen = true;
-    return seen;
+    bool asked = false;
+    while (read(d->signals, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo == SIGHUP)
+            log_reopen();
+        else
+            asked = true;
+    }
+    return asked;
 }
 
 /* Waits for a signal or mail, at most timeout_ms. */
@@ -266,7 +272,7 @@ static void serve(struct daemon *d) {
     uint64_t retry_ns = 0, look_ns = 0;
     while (!quit) {
         wait_for_events(d, !told || waiting ? ENROL_RETRY_MS : d->node.capture ? ENROL_LOOK_MS : -1);
-        quit = signal_seen(d);
+        quit = end_asked(d);
         struct mail *m;
         while ((m = mailbox_take(d->node.mailbox)))
             node_handle(&d->node, m, &quit);
@@ -308,7 +314,7 @@ static void drain(struct daemon *d) {
     uint64_t give_up = deadline + NS_PER_S;
     while (waiting > 0 && clock_mono_ns() < give_up) {
         wait_for_events(d, 100);
-        if (signal_seen(d))
+        if (end_asked(d))
             break;
         struct mail *m;
         while ((m = mailbox_take(d->node.mailbox))) {
@@ -344,8 +350,9 @@ int run_command(const char *config_path) {
     if (!config)
         return 1;
     struct log_options log = {.level = config->log.level, .format = config->log.format, .access_path = z(config->log.access)};
-    if (log_start(&log) != 0) {
-        fprintf(stderr, "ringwall: cannot open the access log %s\n", log.access_path);
+    int r = log_start(&log);
+    if (r != 0) {
+        fprintf(stderr, "ringwall: cannot open the access log %s: %s\n", log.access_path, strerror(-r));
         node_config_free(config);
         return 1;
     }

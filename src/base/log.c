@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -50,6 +51,8 @@ static struct {
     pthread_t writer;
     atomic_bool running; /* callers queue */
     atomic_bool stopping;
+    atomic_bool reopen; /* the access log was renamed */
+    char access_path[4096];
     _Atomic uint32_t route[_LOG_STREAM_MAX]; /* which queue a stream uses; _LOG_STREAM_MAX: none */
     _Atomic uint64_t n_dropped;
     _Atomic uint32_t level;
@@ -168,6 +171,14 @@ static void drop_backlog(struct queue *q) {
         drop_lines(1);
 }
 
+static void reopen_access(void) {
+    struct log_sink *s = &self.queues[LOG_ACCESS].sink, fresh = LOG_SINK_NULL;
+    if (!s->is_file || log_sink_open(&fresh, self.access_path) != 0)
+        return;
+    log_sink_deinit(s);
+    *s = fresh;
+}
+
 static void *writer_main(void *unused) {
     uint64_t stop_ms = 0; /* not stopping */
     for (;;) {
@@ -176,6 +187,8 @@ static void *writer_main(void *unused) {
         bool backlog = false;
         uint64_t count;
         ignore_result(read(self.event, &count, sizeof(count))); /* EAGAIN: nothing new, the sinks have room again */
+        if (atomic_exchange_explicit(&self.reopen, false, memory_order_acquire))
+            reopen_access();
         for (unsigned i = 0; i < _LOG_STREAM_MAX; i++) {
             struct queue *q = &self.queues[i];
             gather(q);
@@ -237,6 +250,7 @@ static int open_sinks(const char *access_path) {
     else if (!strcmp(access_path, "stderr"))
         access = LOG_PROGRAM; /* one queue for one descriptor: lines of the two never mix */
     if (access == LOG_ACCESS) {
+        snprintf(self.access_path, sizeof(self.access_path), "%s", access_path);
         r = log_sink_open(&self.queues[LOG_ACCESS].sink, access_path);
         if (r)
             return err_trace(r);
@@ -275,6 +289,13 @@ void log_stop(void) {
     wake_writer();
     thread_join(self.writer);
     close_sinks();
+}
+
+void log_reopen(void) {
+    if (!atomic_load(&self.running))
+        return;
+    atomic_store_explicit(&self.reopen, true, memory_order_release);
+    wake_writer();
 }
 
 void log_set_level(enum log_level level) { atomic_store_explicit(&self.level, level, memory_order_relaxed); }

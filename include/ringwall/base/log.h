@@ -39,6 +39,9 @@ int log_start(const struct log_options *o) must_check; /* before it, lines go st
 void log_stop(void);                                   /* writes what is queued (at most 1 s), joins the thread */
 void log_set_level(enum log_level level);              /* any thread */
 enum log_level log_get_level(void);
+/* Any thread: the access log's path is opened anew before the next line, after it was renamed (log rotation). When that
+ * fails the old file stays in use. */
+void log_reopen(void);
 bool log_level_parse(struct str s, enum log_level *ret);
 const char *log_level_name(enum log_level level);
 uint64_t log_dropped(void); /* lines lost since start */

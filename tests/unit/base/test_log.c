@@ -294,6 +294,35 @@ static int set_up(void **state) {
 }
 static int tear_down(void **state) { return rmdir(directory); }
 
+/* A rotated access log: the file is renamed, the next line goes to a new one of the old name. */
+static void reopens_the_access_log(void **state) {
+    char dir[256], path[300], old[300], text[4096] = "";
+    unit_directory(dir);
+    snprintf(path, sizeof(path), "%s/access.log", dir);
+    snprintf(old, sizeof(old), "%s/access.log.1", dir);
+    struct log_options o = {.level = LOG_INFO, .format = LOG_TEXT, .access_path = path};
+    assert_int_equal(log_start(&o), 0);
+    log_write(LOG_ACCESS, LOG_INFO, "access", NULL, 0, "first");
+    FILE *f;
+    do { /* until the writer has written it */
+        f = fopen(path, "r");
+        assert_non_null(f);
+        text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+        fclose(f);
+    } while (!strstr(text, "first"));
+    assert_int_equal(rename(path, old), 0);
+    log_reopen();
+    log_write(LOG_ACCESS, LOG_INFO, "access", NULL, 0, "second");
+    log_stop();
+    f = fopen(path, "r");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+    fclose(f);
+    assert_non_null(strstr(text, "second"));
+    assert_null(strstr(text, "first"));
+    assert_int_equal(unlink(path) | unlink(old) | rmdir(dir), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_arrive_whole_and_in_order),
@@ -306,6 +335,7 @@ int main(void) {
         cmocka_unit_test(sockets_never_wait),
         cmocka_unit_test(levels_have_names),
         cmocka_unit_test(limit_counts_what_it_suppressed),
+        cmocka_unit_test(reopens_the_access_log),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
