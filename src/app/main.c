@@ -48,10 +48,20 @@ int main(int argc, char **argv) {
             return 2;
         }
     }
-    if (optind + 1 == argc)
-        for (size_t i = 0; i < array_size(commands); i++)
-            if (!strcmp(argv[optind], commands[i].name))
+    if (optind < argc && !strcmp(argv[optind], "help")) {
+        usage(stdout);
+        return 0;
+    }
+    for (size_t i = 0; optind < argc && i < array_size(commands); i++)
+        if (!strcmp(argv[optind], commands[i].name)) {
+            if (optind + 1 == argc)
                 return commands[i].run(config_path);
-    usage(stderr);
+            fprintf(stderr, "ringwall: '%s' is one word too many; see ringwall --help\n", argv[optind + 1]);
+            return 2;
+        }
+    if (optind < argc)
+        fprintf(stderr, "ringwall: no command '%s'; see ringwall --help\n", argv[optind]);
+    else
+        usage(stderr);
     return 2;
 }

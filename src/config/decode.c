@@ -207,12 +207,25 @@ void words_format(struct text *to, const char *const *words, size_t n_words) {
         text_addf(to, "%s%s", i == 0 ? "" : i + 1 == n_words ? " or " : ", ", words[i]);
 }
 
+/* Edits from s to word; letters of the other case all together count as one ("alow" for ALLOW). */
+static size_t word_distance(struct str s, struct str word) {
+    char upper[64];
+    size_t distance = str_distance(s, word);
+    if (str_fold_is(s, word))
+        return 0;
+    if (s.n > sizeof(upper))
+        return distance;
+    for (size_t i = 0; i < s.n; i++)
+        upper[i] = s.at[i] >= 'a' && s.at[i] <= 'z' ? (char)(s.at[i] - 'a' + 'A') : s.at[i];
+    return min_of(distance, str_distance((struct str){upper, s.n}, word) + 1);
+}
+
 const char *nearest_word(struct str s, const char *const *words, size_t n_words) {
     const char *best = NULL;
     size_t best_distance = max_of(s.n / 3, (size_t)2) + 1;
     for (size_t i = 0; i < n_words; i++) {
         struct str word = str_of(words[i]);
-        size_t distance = str_fold_is(s, word) ? 0 : str_distance(s, word);
+        size_t distance = word_distance(s, word);
         if (min_of(s.n, word.n) >= 3 && (str_has_prefix(s, word) || str_has_prefix(word, s)))
             distance = min_of(distance, (size_t)2);          /* "warning" for warn */
         if (distance < best_distance && distance < word.n) { /* a word with nothing in common is not near */

@@ -43,7 +43,8 @@ static int detach(const char *bpffs, const char *node) {
         complain("%s", why[0] ? why : strerror(-r));
         return EXIT_FAILED;
     }
-    printf("capture of node %s is removed from the kernel: its workloads are outside the mesh until the daemon starts again\n",
+    printf("capture of node %s is removed from the kernel: its workloads are outside the mesh until the daemon is started again\n"
+           "(one that still runs does not put it back, and says captured: end it too)\n",
            node);
     return EXIT_DONE;
 }

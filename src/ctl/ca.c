@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * ca.c - offline CA work: make a root, issue a node's signing certificate, look at a directory */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <ringwall/base/clock.h>
@@ -38,9 +39,8 @@ int ca_init_command(const struct command_line *l) {
     int r = ca_dir_init(dir, td ? str_of(td) : STR("cluster.local"), clock_wall_s(), why);
     if (r == 0)
         printf("%s: a root CA for trust domain %s, valid for %d years\n"
-               "keep %s/ca-key.pem offline; make a signing certificate for each node with: ringwallctl ca issue-node --dir %s "
-               "--node NAME "
-               "--out DIR\n",
+               "keep %s/ca-key.pem offline; make a signing certificate for each node with:\n"
+               "  ringwallctl ca issue-node --dir %s --node NAME --out DIR\n",
                dir, td ? td : "cluster.local", CA_ROOT_YEARS, dir, dir);
     return ended(r, why);
 }
@@ -51,11 +51,16 @@ int ca_issue_node_command(const struct command_line *l) {
     if (!start_tls())
         return EXIT_FAILED;
     char why[CA_WHY_BYTES] = "";
-    int r = ca_dir_issue_node(l->options[CTL_DIR], str_of(l->options[CTL_NODE]), l->options[CTL_OUT], clock_wall_s(), why);
-    if (r == 0)
-        printf(
-            "%s: signing certificate of node %s, valid for at most %d days; in its node file:\n  ca: {provider: files, dir: %s}\n",
-            l->options[CTL_OUT], l->options[CTL_NODE], CA_NODE_DAYS, l->options[CTL_OUT]);
+    const char *node = l->options[CTL_NODE], *out = l->options[CTL_OUT];
+    int r = ca_dir_issue_node(l->options[CTL_DIR], str_of(node), out, clock_wall_s(), why);
+    if (r == 0) {
+        /* The daemon starts elsewhere: a relative path would mean another place to it. */
+        cleanup_free char *whole = realpath(out, NULL);
+        printf("%s: signing certificate of node %s, valid for at most %d days; in its node file:\n"
+               "  node: %s\n"
+               "  ca: {provider: files, dir: %s}\n",
+               out, node, CA_NODE_DAYS, node, whole ? whole : out);
+    }
     return ended(r, why);
 }
 

@@ -102,6 +102,17 @@ static void check_cert(struct checklist *k, const char *what, const struct tls_d
     note(k, days >= days_least ? GOOD : DOUBTFUL, what, "%lld days are left: %s", (long long)days, fix);
 }
 
+/* Peers believe a node's signing certificate for the workloads that the mesh places on that node, by its name. */
+static void check_cert_node(struct checklist *k, const struct tls_der *der, const char *node, bool builtin) {
+    struct tls_cert_facts facts;
+    if (builtin || tls_cert_read(der->at, der->n, &facts) != 0 || !facts.subject_cn[0])
+        return;
+    note(k, !strcmp(facts.subject_cn, node) ? GOOD : BAD, "the signing certificate is this node's",
+         "it is of node %s, and this is %s, so peers would refuse it: set node in the node file, or ringwallctl ca issue-node "
+         "--node %s",
+         facts.subject_cn, node, node);
+}
+
 static void check_certificates(struct checklist *k, const struct node_config *c) {
     char dir[4096], why[CA_WHY_BYTES] = "";
     struct ca_dir d cleanup(ca_dir_deinit) = CA_DIR_NULL;
@@ -122,6 +133,7 @@ static void check_certificates(struct checklist *k, const struct node_config *c)
     int r = ca_dir_load(dir, now_s, &d, why);
     note(k, r == 0 ? GOOD : BAD, "the CA directory is complete and its chain holds", "%s", why[0] ? why : strerror(-r));
     if (r == 0) {
+        check_cert_node(k, &d.cert.items[0], c->world.node.at, builtin);
         check_cert(k, "the signing certificate lasts", &d.cert.items[0], now_s, NODE_DAYS_LEAST,
                    "ringwallctl ca issue-node makes a new one");
         for (size_t i = 0; i < d.roots.n; i++)
@@ -137,8 +149,8 @@ static void check_files(struct checklist *k, const struct node_config *c, const 
     cleanup(world_freep) struct world *w = NULL;
     k->group = "files";
     int r = mesh_read(c->mesh_dir.at, node_file, &diags, &w);
-    note(k, r == 0 ? GOOD : BAD, "the mesh directory is valid", "%s: %zu errors: see ringwallctl lint %s", c->mesh_dir.at,
-         diags.n_errors, c->mesh_dir.at);
+    note(k, r == 0 ? GOOD : BAD, "the mesh directory is valid", "%s: %zu error%s: see ringwallctl lint %s", c->mesh_dir.at,
+         diags.n_errors, diags.n_errors == 1 ? "" : "s", c->mesh_dir.at);
 }
 
 static bool print_text(const struct checklist *k) {
@@ -156,9 +168,9 @@ static bool print_text(const struct checklist *k) {
         }
         n[l->outcome]++;
     }
-    printf("\n%zu good, %zu warnings, %zu failed\n"
+    printf("\n%zu good, %zu warning%s, %zu failed\n"
            "note: TCP is captured; UDP, SCTP and raw sockets of a workload are not\n",
-           n[GOOD], n[DOUBTFUL], n[BAD]);
+           n[GOOD], n[DOUBTFUL], n[DOUBTFUL] == 1 ? "" : "s", n[BAD]);
     return n[BAD] == 0;
 }
 

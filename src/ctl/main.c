@@ -92,7 +92,24 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
     return found;
 }
 
+/* "ca" alone: the commands that begin so. */
+static bool complain_of_half(const char *word) {
+    char all[256];
+    struct text t = TEXT_OVER(all);
+    size_t n = 0;
+    for (size_t i = 0; i < array_size(commands); i++) {
+        struct str rest = str_of(commands[i].name), first;
+        if (str_split(&rest, ' ', &first) && rest.n > 0 && str_is(first, str_of(word)))
+            text_addf(&t, "%s%s", n++ ? ", " : "", commands[i].name);
+    }
+    if (n > 1)
+        complain("'%s' needs another word: %s", word, all);
+    return n > 1;
+}
+
 static int unknown_command(int argc, char **argv) {
+    if ((argc == 1 || argv[1][0] == '-') && complain_of_half(argv[0]))
+        return EXIT_USAGE;
     char asked[256];
     struct text t = TEXT_OVER(asked);
     text_addf(&t, "%s%s%s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "", argc > 1 && argv[1][0] != '-' ? argv[1] : "");
@@ -136,9 +153,13 @@ int main(int argc, char **argv) {
     }
     if (!leading_options(argc, argv, &at, &line))
         return EXIT_USAGE;
-    if (line.help || at >= argc || !strcmp(argv[at], "help")) {
-        usage(line.help || at < argc ? stdout : stderr);
-        return line.help || at < argc ? EXIT_DONE : EXIT_USAGE;
+    if (at < argc && !strcmp(argv[at], "help")) {
+        line.help = true;
+        at++;
+    }
+    if (at >= argc) {
+        usage(line.help ? stdout : stderr);
+        return line.help ? EXIT_DONE : EXIT_USAGE;
     }
     const struct command *c = find_command(argc - at, argv + at, &n_words);
     if (!c)

@@ -63,6 +63,8 @@ void table_putf(struct table *t, const char *fmt, ...) {
 }
 
 int table_print(struct table *t) {
+    if (!t->failed && scols_table_is_empty(t->scols))
+        fputs("none\n", stderr); /* silence would look like a failure; stdout has no rows */
     if (t->failed || scols_print_table(t->scols) < 0)
         return err_origin(-ENOMEM);
     return 0;

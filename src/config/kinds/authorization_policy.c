@@ -269,10 +269,10 @@ const void *decode_authorization_policy(struct decode *d, const struct object_me
     decode_keys(d, spec, "spec", keys, array_size(keys));
     bool good = decode_attachment(d, spec, &p->selector, &p->has_target_refs);
     good &= read_dry_run(d, m, p);
-    if (action && !decode_enum(d, action, "action", actions, array_size(actions), &word))
-        return NULL; /* what else is right or wrong depends on it */
+    bool has_action = !action || decode_enum(d, action, "action", actions, array_size(actions), &word);
     p->action = (enum policy_action)word;
-    good &= check_provider(d, spec, p->action);
+    /* With a misspelt action the rules are read as ALLOW's, which asks least of them: only what is wrong in any case is said. */
+    good &= has_action && check_provider(d, spec, p->action);
     good &= decode_rules(d, spec, p);
     return good ? p : NULL;
 }

@@ -88,6 +88,11 @@ static void warn_placement(struct decode *d, const struct object_meta *m, const 
     if (!!w->netns_path.n != !!w->cgroup_path.n)
         decode_warnf(d, meta_annotation_node(m, w->netns_path.n ? "ringwall.io/netns" : "ringwall.io/cgroup"),
                      "only one of ringwall.io/netns and ringwall.io/cgroup is given: write both, or its connections are refused");
+    if (w->node.n && !w->netns_path.n && !w->cgroup_path.n && w->mesh == MESH_LABEL_AMBIENT)
+        decode_warnf(
+            d, meta_annotation_node(m, "ringwall.io/node"),
+            "annotation ringwall.io/node without ringwall.io/netns and ringwall.io/cgroup: its node does not capture it, and "
+            "the mesh cannot reach it: write both");
     if ((w->netns_path.n || w->cgroup_path.n) && w->node.n == 0)
         decode_key_warnf(d, m->annotations_node, "annotation ringwall.io/node is missing: no node takes this workload for its own");
 }

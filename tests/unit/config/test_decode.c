@@ -34,7 +34,7 @@ static void scalar_types(void **state) {
 }
 
 static void near_words(void **state) {
-    static const char *const words[] = {"principals", "namespaces", "ipBlocks", "warn", "a"};
+    static const char *const words[] = {"principals", "namespaces", "ipBlocks", "warn", "ALLOW", "a"};
     static const struct {
         const char *text, *near;
     } rows[] = {{"principal", "principals"},
@@ -43,6 +43,7 @@ static void near_words(void **state) {
                 {"ipblocks", "ipBlocks"},
                 {"namespace", "namespaces"},
                 {"warning", "warn"},
+                {"alow", "ALLOW"},
                 {"something", NULL},
                 {"", NULL},
                 {"b", NULL},

@@ -131,6 +131,35 @@ static void an_error_refuses_the_set_whole(void **state) {
     tear_down(&f);
 }
 
+static void a_misspelt_action_hides_nothing(void **state) {
+    struct fixture f;
+    set_up(&f);
+    scratch_put(&f.s, "a.yaml",
+                "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: a, namespace: shop}\nspec:\n"
+                "  action: alow\n  rules:\n  - form: []\n");
+    load(&f, "a.yaml:5:11: error: AuthorizationPolicy shop/a: action is \"alow\": did you mean ALLOW? Write ALLOW, DENY, AUDIT or "
+             "CUSTOM\n"
+             "a.yaml:7:5: error: AuthorizationPolicy shop/a: unknown key \"form\" in a rule: did you mean \"from\"?\n");
+    tear_down(&f);
+}
+
+static void an_entry_that_its_node_cannot_capture(void **state) {
+    struct fixture f;
+    set_up(&f);
+    scratch_put(&f.s, "a.yaml",
+                "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata:\n  name: a\n  namespace: shop\n"
+                "  labels: {istio.io/dataplane-mode: ambient}\n  annotations:\n    ringwall.io/node: node-1\n"
+                "spec: {address: 10.0.0.1}\n");
+    struct diag_list diags = DIAG_LIST_NULL;
+    cleanup(world_freep) struct world *w = NULL;
+    assert_int_equal(mesh_load(f.l, 1, &diags, &w), 0);
+    cleanup_free char *seen = scratch_diags(&f.s, &diags);
+    assert_string_equal(seen, "a.yaml:8:23: warning: WorkloadEntry shop/a: annotation ringwall.io/node without ringwall.io/netns "
+                              "and ringwall.io/cgroup: its node does not capture it, and the mesh cannot reach it: write both\n");
+    diag_list_deinit(&diags);
+    tear_down(&f);
+}
+
 static void dangling_and_odd_entries(void **state) {
     struct fixture f;
     char path[512];
@@ -315,6 +344,8 @@ int main(void) {
                                        cmocka_unit_test(unchanged_files_are_not_parsed),
                                        cmocka_unit_test(says_whether_something_changed),
                                        cmocka_unit_test(an_error_refuses_the_set_whole),
+                                       cmocka_unit_test(a_misspelt_action_hides_nothing),
+                                       cmocka_unit_test(an_entry_that_its_node_cannot_capture),
                                        cmocka_unit_test(dangling_and_odd_entries),
                                        cmocka_unit_test(a_missing_directory),
                                        cmocka_unit_test(bytes_and_depth_have_bounds),

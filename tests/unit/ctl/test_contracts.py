@@ -58,6 +58,8 @@ class CommandLine(cli.Cli):
             text = self.expect(0, *command.split(), "--help").stdout
             self.assertTrue(text.startswith(f"usage: ringwallctl {command}"), text)
             self.assertIn("example: ringwallctl", text)
+            self.assertEqual(self.expect(0, "help", *command.split()).stdout, text)
+        self.assertEqual(self.expect(0, "help").stdout, self.expect(0, "--help").stdout)
         self.assertRegex(self.expect(0, "--version").stdout, r"^ringwallctl \d+\.\d+\.\d+\n$")
 
     def test_usage_errors(self):
@@ -76,6 +78,9 @@ class CommandLine(cli.Cli):
             (("lint",), "needs the mesh directory"),
             (("policy", "diff"), "needs the mesh directory"),
             (("policy",), "did you mean 'policy diff'"),
+            (("ca",), "needs another word: ca init, ca issue-node, ca show"),
+            (("ca", "--dir", "x"), "needs another word"),
+            (("help", "xyzzy"), "no command 'xyzzy'"),
             (("ca", "init"), "needs --dir"),
             (("ca", "issue-node", "--dir", "x", "--node", "n"), "needs --out"),
             (("authz", "check", "--to", "a/b", "--port", "1"), "needs --source"),
@@ -253,7 +258,8 @@ class Ca(cli.Cli):
     def test_whole(self):
         """A root, a node's certificate, and what they hold; keys are for their owner alone"""
         self.expect(0, "ca", "init", "--dir", "deep/root", "--trust-domain", "td.test")
-        self.expect(0, "ca", "issue-node", "--dir", "deep/root", "--node", "node-1", "--out", "n1")
+        issued = self.expect(0, "ca", "issue-node", "--dir", "deep/root", "--node", "node-1", "--out", "n1").stdout
+        self.assertIn(f"  node: node-1\n  ca: {{provider: files, dir: {self.dir.resolve()}/n1}}\n", issued)
         for name in ("deep/root", "n1"):
             self.assertEqual(stat.S_IMODE((self.dir / name).stat().st_mode), 0o700)
             self.assertEqual(stat.S_IMODE((self.dir / name / "ca-key.pem").stat().st_mode), 0o600)
@@ -290,6 +296,17 @@ class Ca(cli.Cli):
 
 
 class Check(cli.Cli):
+    def test_another_nodes_certificate(self):
+        """A signing certificate of another node is a failure here, not a riddle at the peers"""
+        self.mesh()
+        self.expect(0, "ca", "init", "--dir", "root")
+        self.expect(0, "ca", "issue-node", "--dir", "root", "--node", "node-1", "--out", "n1")
+        for node, code in (("node-1", 0), ("node-2", 1)):
+            (self.dir / "node.yaml").write_text(f"node: {node}\nmeshDir: {self.dir}/mesh.d\ncapture: {{mode: none}}\n"
+                                                f"ca: {{provider: files, dir: {self.dir}/n1}}\n")
+            done = self.run_ctl("check", "-c", "node.yaml")
+            self.assertEqual("is of node node-1, and this is node-2" in done.stdout, code == 1, done.stdout)
+
     def test_every_failure_has_its_fix(self):
         (self.dir / "node.yaml").write_text(f"meshDir: {self.dir}/nowhere\nstateDir: {self.dir}/state\ncapture: {{mode: none}}\n")
         rows = self.expect_json(1, "check", "-c", "node.yaml")

@@ -112,7 +112,8 @@ class Daemon(FakeDaemon):
                 self.assertIn(part, text)
             self.assertEqual(json.loads(self.ask(0, answer(rows), command, "-o", "json").stdout), rows)
             self.assertEqual(json.loads(self.ask(0, answer("[]\n"), command, "-o", "json").stdout), [])
-            self.ask(0, answer([]), command)
+            done = self.ask(0, answer([]), command)
+            self.assertEqual((done.stdout, done.stderr), ("", "none\n"))
         capture = {"mode": "ebpf", "originalDestinations": 4, "pods": STATUS["capture"]["pods"], "counters": {"connects": 12}}
         text = self.ask(0, answer(capture), "capture").stdout
         self.assertIn("12  connects seen", text)
