@@ -86,6 +86,9 @@ def case_stopped_reader(lab):
     client, server = pod(lab, "client"), pod(lab, "server")
     Task(server, traffic.echo_server, PORT).wait_ready()
     Task(server, traffic.flood_server, PORT + 1).wait_ready()
+    for node in lab.nodes:  # fresh daemons: no pages of earlier cases that new flows could use again
+        expect_equal(node.daemon.stop(), 0, "exit after SIGTERM")
+        node.start()
     calm = Task(client, traffic.ping_pong, server.ip, PORT, 500, 1).result(60)
     before = [node.daemon.rss_kib() for node in lab.nodes]
     stopped = [Task(client, traffic.stopped_reader, server.ip, PORT + 1).wait_ready() for _ in range(8)]
