@@ -88,8 +88,10 @@ static void flow_timed_out(struct flow *f) {
         outbound_failed(f, CLOSE_HANDSHAKE_TIMEOUT);
         break;
     case FLOW_WAIT_REPLY:
-    case FLOW_WAIT_CONNECT:
-        flow_refuse(f, CLOSE_CONNECT_TIMEOUT);
+        outbound_failed(f, CLOSE_CONNECT_TIMEOUT);
+        break;
+    case FLOW_WAIT_CONNECT: /* flow_connected hears of it */
+        ring_cancel(f->worker->ring, &f->legs[LEG_SERVER].tcp.control);
         break;
     case FLOW_RELAY:
         relay_timer(f);
@@ -178,18 +180,23 @@ void flow_connected(struct flow *f, struct leg *l, int result) {
     if (result < 0) {
         enum close_reason why = result == -ECONNREFUSED ? CLOSE_CONNECT_REFUSED
                                 : result == -ETIMEDOUT  ? CLOSE_CONNECT_TIMEOUT
+                                : result == -ECANCELED  ? CLOSE_CONNECT_TIMEOUT /* by our own timer */
                                                         : CLOSE_CONNECT_FAILED;
-        facts_set(&f->facts, FACT_DETAIL, str_of(strerrorname_np(-result)));
+        if (result != -ECANCELED)
+            facts_set(&f->facts, FACT_DETAIL, str_of(strerrorname_np(-result)));
         if (f->kind == FLOW_OUTBOUND)
             outbound_failed(f, why);
         else
             flow_refuse(f, why);
         return;
     }
-    if (f->kind == FLOW_INBOUND)
+    if (f->kind == FLOW_INBOUND) {
         inbound_connected(f);
-    else
-        relay_begin(f);
+        return;
+    }
+    if (f->kind == FLOW_OUTBOUND)
+        outbound_reached(f);
+    relay_begin(f);
 }
 
 /* Before the relay: a leg that failed ends the flow. */

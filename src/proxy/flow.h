@@ -46,9 +46,10 @@ struct flow {
     struct endpoint target; /* what we connect to, or the authority of our CONNECT */
     struct endpoint hop;    /* the far end of the socket that carries it */
     enum close_reason reason;
-    int rule;             /* of the deciding policy; -1: none */
-    unsigned peer_status; /* outbound: status of a refused CONNECT */
-    struct route_tried tried;
+    int rule;                 /* of the deciding policy; -1: none */
+    unsigned peer_status;     /* outbound: status of a refused CONNECT */
+    unsigned n_tunnels_lost;  /* outbound: of the endpoint tried now */
+    struct route_tried tried; /* outbound: endpoints that failed */
     struct facts facts;
     char trace_id[33];
     struct leg legs[_LEG_MAX];

@@ -54,9 +54,19 @@ static struct hop *hop_acquire(struct pod *pod, const struct hop_key *key) {
     return h;
 }
 
+/* Flows that still wait for it to open are routed again. */
+static void hop_retire(struct tunnel *t) {
+    tunnel_retire(t);
+    list_for_each (it, &t->legs) {
+        struct leg *l = list_entry(it, struct leg, stream.link);
+        if (!l->closing && l->stream.id == 0)
+            leg_fail(l, CLOSE_TUNNEL_LOST, 0);
+    }
+}
+
 static void hop_retire_all(struct hop *h) {
     list_for_each_safe (it, &h->tunnels)
-        tunnel_retire(list_entry(it, struct tunnel, in_hop));
+        hop_retire(list_entry(it, struct tunnel, in_hop));
 }
 
 static bool hop_is_to(const struct hop *h, const struct workload *to) {
@@ -74,12 +84,21 @@ static void hop_aim(struct hop *h, const struct workload *to) {
     h->closed_until_ns = 0;
 }
 
-static struct tunnel *hop_open_tunnel(struct hop *h, uint64_t generation) {
+enum close_reason hop_admits(const struct hop *h, const struct flow *f, const struct identity *peer) {
+    const struct world *world = h ? worker_world(h->worker) : NULL;
+    const struct workload *to = world ? world_workload_by_addr(world, worker_network(world), &h->key.addr) : NULL;
+    if (!to || !hop_is_to(h, to))
+        return CLOSE_TUNNEL_LOST;
+    bool may = route_accepts_identity(world, worker_network(world), &f->asked, to->uid, peer);
+    return may ? CLOSE_NONE : CLOSE_PEER_WRONG_IDENTITY;
+}
+
+static struct tunnel *hop_open_tunnel(struct hop *h, const struct flow *f, uint64_t generation) {
     list_for_each_safe (it, &h->tunnels) {
         struct tunnel *t = list_entry(it, struct tunnel, in_hop);
         if (t->credential_generation != generation)
-            tunnel_retire(t);
-        else if (tunnel_may_take(t))
+            hop_retire(t);
+        else if (tunnel_may_take(t) && (t->state != TUNNEL_OPEN || hop_admits(h, f, &t->peer_identity) == CLOSE_NONE))
             return t;
     }
     return NULL;
@@ -95,13 +114,13 @@ enum close_reason hop_take(struct flow *f, const struct world *world unused_arg,
     if (!h)
         return CLOSE_LIMIT;
     hop_aim(h, to);
-    if (worker_now(w) < h->closed_until_ns) {
-        facts_setf(&f->facts, FACT_DETAIL, "%s, a moment ago", h->why);
-        return h->reason;
-    }
     check(slot->credential);
-    struct tunnel *t = hop_open_tunnel(h, tls_credential_generation(slot->credential));
+    struct tunnel *t = hop_open_tunnel(h, f, tls_credential_generation(slot->credential));
     if (!t) {
+        if (worker_now(w) < h->closed_until_ns) {
+            facts_setf(&f->facts, FACT_DETAIL, "%s, a moment ago", h->why);
+            return h->reason;
+        }
         if (h->n_tunnels >= TUNNELS_PER_HOP_MAX)
             return CLOSE_LIMIT;
         struct tls_context *context = credentials_context(slot, TLS_ROLE_CLIENT);
@@ -157,7 +176,7 @@ void hops_retire_of(struct pod *pod, uint64_t keep_generation) {
         list_for_each_safe (jt, &h->tunnels) {
             struct tunnel *t = list_entry(jt, struct tunnel, in_hop);
             if (t->credential_generation != keep_generation)
-                tunnel_retire(t);
+                hop_retire(t);
         }
     }
 }

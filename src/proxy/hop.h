@@ -39,6 +39,10 @@ struct hop {
 
 /* Puts the flow on a tunnel, or in the queue of one. CLOSE_NONE, else why not (detail in the flow's facts). */
 enum close_reason hop_take(struct flow *f, const struct world *w, const struct workload *to);
+/* Secure naming, in the world of now: may `peer`, who answered at the hop's address, serve this flow? CLOSE_NONE, PEER_WRONG_
+ * IDENTITY, or TUNNEL_LOST: the address has another owner by now (h NULL: the tunnel was retired), the flow is to be routed again.
+ */
+enum close_reason hop_admits(const struct hop *h, const struct flow *f, const struct identity *peer);
 void hop_tunnel_opened(struct hop *h);
 void hop_tunnel_failed(struct hop *h, enum close_reason reason, const char *why);
 void hop_tunnel_left(struct hop *h, struct tunnel *t);

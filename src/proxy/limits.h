@@ -21,7 +21,7 @@ enum {
     TUNNEL_FLOWS_MAX = 100,   /* flows of one tunnel; the next flow opens another one */
     TUNNELS_PER_HOP_MAX = 64, /* tunnels of one pod to one address */
     TUNNELS_MAX = 32768,      /* of a worker */
-    FLOW_TRIES_MAX = 3,       /* endpoints or tunnels tried before a flow is refused */
+    FLOW_TUNNELS_MAX = 3,     /* tunnels that a flow sees lost before it gives up their endpoint */
     FLOWS_DEFAULT_MIN = 1024, /* bounds of the automatic limit on flows */
     FLOWS_DEFAULT_MAX = 262144,
     FLOW_BYTES_ESTIMATE = 16384, /* for that limit: a flow with its share of TLS, HTTP/2 and a chunk now and then */
@@ -48,6 +48,7 @@ enum {
 #define CONNECT_NS (10 * NS_PER_S)        /* TCP connect, to an application or a peer */
 #define HANDSHAKE_NS (10 * NS_PER_S)      /* TLS, from the first byte allowed */
 #define TUNNEL_WAIT_NS (25 * NS_PER_S)    /* a flow waits for its tunnel; more than its two deadlines */
+#define FLOW_TRIES_NS (30 * NS_PER_S)     /* after this a flow begins no further attempt */
 #define REPLY_NS (15 * NS_PER_S)          /* the answer to CONNECT */
 #define FIRST_REQUEST_NS (30 * NS_PER_S)  /* an inbound tunnel without any request */
 #define TUNNEL_IDLE_NS (60 * NS_PER_S)    /* an outbound tunnel without flows */

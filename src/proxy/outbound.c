@@ -11,6 +11,7 @@
 
 #include "access.h"
 #include "credentials.h"
+#include "ejected.h"
 #include "hop.h"
 #include "pod.h"
 #include "relay.h"
@@ -99,6 +100,11 @@ static void outbound_names(struct flow *f, const struct workload *source, const 
         facts_set(&f->facts, FACT_DST_SERVICE, route->service->host);
 }
 
+static bool outbound_is_ejected(void *context, const struct endpoint *e) {
+    struct worker *w = context;
+    return ejected_is(w->ejected, e, worker_now(w));
+}
+
 void outbound_go(struct flow *f) {
     struct worker *w = f->worker;
     check(f->legs[LEG_SERVER].kind == LEG_NONE);
@@ -113,6 +119,8 @@ void outbound_go(struct flow *f) {
         return;
     }
     struct route route;
+    f->tried.is_ejected = outbound_is_ejected;
+    f->tried.context = w;
     route_outbound(world, source, &f->asked, w->options.ports, &f->tried, &w->rng, &route);
     outbound_names(f, source, &route);
     f->target = f->hop = route.target;
@@ -141,23 +149,64 @@ void outbound_go(struct flow *f) {
         outbound_failed(f, why);
 }
 
-/* Does another attempt make sense? Only before the first byte, and where the failure says nothing about the request itself. */
-static bool outbound_may_retry(const struct flow *f, enum close_reason why) {
-    if (f->tried.n + 1 >= FLOW_TRIES_MAX || f->worker->draining)
-        return false;
+/* Does the failure speak against the endpoint, and not against the request or ourselves? A 401 is final. */
+static bool outbound_blames_endpoint(const struct flow *f, enum close_reason why) {
     switch (why) {
-    case CLOSE_TUNNEL_LOST: /* or refused by GOAWAY before it was looked at */
-        return true;
+    case CLOSE_TUNNEL_LOST:
     case CLOSE_CONNECT_REFUSED:
     case CLOSE_CONNECT_TIMEOUT:
     case CLOSE_CONNECT_FAILED:
     case CLOSE_HANDSHAKE_TIMEOUT:
     case CLOSE_TLS_FAILED:
-        return facts_get(&f->facts, FACT_DST_SERVICE).n > 0; /* a service may have another endpoint */
+    case CLOSE_PEER_UNTRUSTED:
+    case CLOSE_PEER_WRONG_IDENTITY:
+        return true;
     default:
-        return false;
+        return f->peer_status == HBONE_UNAVAILABLE;
     }
 }
+
+/* The route as it would be without the endpoints tried. A workload that was dialled itself has no other. */
+static bool outbound_has_another(struct flow *f) {
+    struct worker *w = f->worker;
+    const struct world *world = worker_world(w);
+    const struct workload *source = world ? world_workload_by_uid(world, pod_uid(f->pod)) : NULL;
+    if (!source || f->tried.n == array_size(f->tried.items))
+        return false;
+    struct route_tried tried = f->tried;
+    tried.items[tried.n++] = f->target;
+    struct route route;
+    route_outbound(world, source, &f->asked, w->options.ports, &tried, &w->rng, &route);
+    return route.kind != ROUTE_REFUSE && route.service;
+}
+
+/* Only before the first byte; the application's own bytes are still in its socket. */
+static bool outbound_may_retry(struct flow *f, enum close_reason why) {
+    struct worker *w = f->worker;
+    if (w->draining || worker_now(w) - f->began_ns >= FLOW_TRIES_NS || !outbound_blames_endpoint(f, why))
+        return false;
+    if (why == CLOSE_TUNNEL_LOST && f->n_tunnels_lost + 1 < FLOW_TUNNELS_MAX) {
+        f->n_tunnels_lost++; /* or refused by GOAWAY before it was looked at: nothing against its address */
+        return true;
+    }
+    if (!outbound_has_another(f))
+        return false;
+    f->tried.items[f->tried.n++] = f->target;
+    f->n_tunnels_lost = 0;
+    return true;
+}
+
+/* An attempt that was made, and failed. */
+static void outbound_note_failure(struct flow *f, enum close_reason why) {
+    struct worker *w = f->worker;
+    if (why == CLOSE_TUNNEL_LOST || f->legs[LEG_SERVER].kind == LEG_NONE || !outbound_blames_endpoint(f, why) ||
+        facts_get(&f->facts, FACT_DST_SERVICE).n == 0)
+        return;
+    if (ejected_failed(w->ejected, &f->target, worker_now(w)))
+        counter_add(&w->options.stats->endpoints_ejected, 1);
+}
+
+void outbound_reached(struct flow *f) { ejected_succeeded(f->worker->ejected, &f->target); }
 
 static void outbound_drop_server(struct flow *f) {
     struct leg *l = &f->legs[LEG_SERVER];
@@ -171,22 +220,22 @@ static void outbound_drop_server(struct flow *f) {
         leg_detach(l);
     }
     bufq_deinit(&l->out);
-    l->failed = false;
+    l->read_ended = l->failed = false;
     l->error = 0;
+    f->peer_status = 0;
 }
 
 void outbound_failed(struct flow *f, enum close_reason why) {
     list_unlink(&f->waiting);
+    outbound_note_failure(f, why);
     if (!outbound_may_retry(f, why)) {
         if (why == CLOSE_NO_IDENTITY && f->pod->slot && f->pod->slot->why[0])
             facts_set(&f->facts, FACT_DETAIL, str_of(f->pod->slot->why));
         flow_end(f, why, why == CLOSE_TUNNEL_LOST || f->legs[LEG_SERVER].failed ? CLOSED_BY_PEER : CLOSED_BY_US, true);
         return;
     }
+    counter_add(&f->worker->options.stats->flows_retried, 1);
     outbound_drop_server(f);
-    /* A lost tunnel says nothing against its address; anything else does. */
-    f->tried.items[f->tried.n] = why == CLOSE_TUNNEL_LOST ? ENDPOINT_NULL : f->target;
-    f->tried.n++;
     outbound_go(f);
 }
 
@@ -200,6 +249,15 @@ static void outbound_trace(struct worker *w, char *out, size_t n_hex) {
 void outbound_tunnel_open(struct flow *f, struct tunnel *t) {
     struct leg *l = &f->legs[LEG_SERVER];
     check(leg_is_stream(l) && l->stream.tunnel == t && l->stream.id == 0);
+    if (l->failed)
+        return;
+    enum close_reason why = hop_admits(t->hop, f, &t->peer_identity);
+    if (why != CLOSE_NONE) {
+        if (why == CLOSE_PEER_WRONG_IDENTITY)
+            facts_set(&f->facts, FACT_DETAIL, str_of(t->peer_identity.text));
+        leg_fail(l, why, 0);
+        return;
+    }
     const struct world *world = worker_world(f->worker);
     const struct workload *source = world ? world_workload_by_uid(world, pod_uid(f->pod)) : NULL;
     struct hbone_connect c = {.address = f->target, .client = f->src, .service = facts_get(&f->facts, FACT_DST_SERVICE)};
@@ -238,11 +296,17 @@ void outbound_replied(struct flow *f, const struct h2_header *headers, size_t n)
         return;
     if (response.status == HBONE_OK) {
         f->legs[LEG_SERVER].stream.answered = true;
+        outbound_reached(f);
         relay_begin(f);
         return;
     }
     f->peer_status = response.status;
     facts_setf(&f->facts, FACT_DETAIL, "http status: %u%s%s", response.status, response.reason[0] ? " " : "", response.reason);
     enum close_reason why = response.reason[0] ? close_reason_of_word(response.reason) : CLOSE_PEER_REFUSED;
-    flow_end(f, why == CLOSE_NONE || why == CLOSE_FINISHED ? CLOSE_PEER_REFUSED : why, CLOSED_BY_PEER, true);
+    if (why == CLOSE_NONE || why == CLOSE_FINISHED)
+        why = CLOSE_PEER_REFUSED;
+    if (response.status == HBONE_UNAVAILABLE) /* flow_step asks for another endpoint: not in here, HTTP/2 is at work */
+        leg_fail(&f->legs[LEG_SERVER], why, 0);
+    else
+        flow_end(f, why, CLOSED_BY_PEER, true);
 }

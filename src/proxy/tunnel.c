@@ -353,12 +353,24 @@ static bool tunnel_make_h2(struct tunnel *t) {
     return r == 0;
 }
 
+/* The workload itself answered, or one whose name a waiting flow's service allows. Each flow is asked again by itself. */
+static bool tunnel_is_welcome(struct tunnel *t) {
+    if (t->server || identity_is(&t->peer_identity, &t->expected))
+        return true;
+    list_for_each (it, &t->legs) {
+        struct leg *l = list_entry(it, struct leg, stream.link);
+        if (!l->closing && hop_admits(t->hop, leg_flow(l), &t->peer_identity) == CLOSE_NONE)
+            return true;
+    }
+    return false;
+}
+
 static void tunnel_opened(struct tunnel *t) {
     const struct tls_peer *peer = tls_session_peer(t->tls);
     check(peer);
     t->peer_identity = peer->identity;
     counter_add(&t->worker->options.stats->handshakes, 1);
-    if (!t->server && !identity_is(&t->peer_identity, &t->expected)) {
+    if (!tunnel_is_welcome(t)) {
         tunnel_end(t, CLOSE_PEER_WRONG_IDENTITY, peer->identity.text);
         return;
     }
@@ -577,7 +589,6 @@ static void tunnel_tick(struct tunnel *t) {
     struct worker *w = t->worker;
     uint64_t now = worker_now(w);
     uint64_t idle_max = !t->server ? TUNNEL_IDLE_NS : t->had_request ? PEER_IDLE_NS : FIRST_REQUEST_NS;
-    ring_timer_start(w->ring, &t->timer, now + TUNNEL_TICK_NS, tunnel_timer_fired);
     if (tunnel_expired(t, clock_wall_s()))
         tunnel_retire(t);
     if (t->n_legs == 0 && now - t->idle_ns >= idle_max) {
@@ -593,6 +604,10 @@ static void tunnel_tick(struct tunnel *t) {
         h2_ping(t->h2, now);
         tunnel_touch(t);
     }
+    /* Silence is counted from the last byte heard; at the latest the next tick looks at the other limits. */
+    uint64_t silent_ns = now - max_of(t->heard_ns, t->ping_ns);
+    uint64_t rest_ns = silent_ns < TUNNEL_TICK_NS ? TUNNEL_TICK_NS - silent_ns : TUNNEL_TICK_NS;
+    ring_timer_start(w->ring, &t->timer, now + rest_ns, tunnel_timer_fired);
 }
 
 static void tunnel_timer_fired(struct ring_timer *timer) {

@@ -13,6 +13,7 @@
 #include <ringwall/tls/session.h>
 
 #include "credentials.h"
+#include "ejected.h"
 #include "flow.h"
 #include "history.h"
 #include "hop.h"
@@ -101,10 +102,12 @@ static int worker_make(struct worker *w, char why[256]) {
     w->buffers = buf_pool_new(o->buffers_max);
     w->sources = sources_new(SOURCES_TRACKED, o->handshakes_per_s, rng_u64(&w->rng));
     w->history = history_new(HISTORY_DENIALS_MAX, HISTORY_CONTACTS_MAX);
+    w->ejected = ejected_new(EJECTED_TRACKED, rng_u64(&w->rng));
     w->scratch_in = malloc(SCRATCH_BYTES);
     w->scratch_out = malloc(SCRATCH_BYTES);
-    if (!w->flows || !w->tunnels || !w->hops || !w->rejects || !w->buffers || !w->sources || !w->history || !w->scratch_in ||
-        !w->scratch_out || map_init(&w->pods, 64) || map_init(&w->credentials, 64) || map_init(&w->hop_map, o->tunnels_max)) {
+    if (!w->flows || !w->tunnels || !w->hops || !w->rejects || !w->buffers || !w->sources || !w->history || !w->ejected ||
+        !w->scratch_in || !w->scratch_out || map_init(&w->pods, 64) || map_init(&w->credentials, 64) ||
+        map_init(&w->hop_map, o->tunnels_max)) {
         snprintf(why, 256, "not enough memory for a worker's tables");
         return err_origin(-ENOMEM);
     }
@@ -169,6 +172,7 @@ struct worker *worker_free(struct worker *w) {
     buf_pool_free(w->buffers);
     sources_free(w->sources);
     history_free(w->history);
+    ejected_free(w->ejected);
     ring_free(w->ring);
     if (w->drain_reply)
         mailbox_unref(w->drain_reply);

@@ -19,6 +19,7 @@
 #include "limits.h"
 #include "sources.h"
 
+struct ejected;
 struct flow;
 struct history;
 struct worker_options {
@@ -42,6 +43,7 @@ struct worker {
     struct buf_pool *buffers;
     struct sources *sources;
     struct history *history;
+    struct ejected *ejected;
     struct rng rng;
     struct map pods, credentials, hop_map;
     struct list pods_all;  /* also those that left and are not free yet */
