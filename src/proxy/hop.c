@@ -104,6 +104,13 @@ static struct tunnel *hop_open_tunnel(struct hop *h, const struct flow *f, uint6
     return NULL;
 }
 
+/* Who answered under a name that is wrong for one flow may be right for another, whose service has that name. */
+static bool hop_backs_off(const struct hop *h, const struct flow *f) {
+    if (worker_now(h->worker) >= h->closed_until_ns)
+        return false;
+    return h->reason != CLOSE_PEER_WRONG_IDENTITY || hop_admits(h, f, &h->refused) != CLOSE_NONE;
+}
+
 enum close_reason hop_take(struct flow *f, const struct world *world unused_arg, const struct workload *to) {
     struct worker *w = f->worker;
     struct credential_slot *slot = f->pod->slot;
@@ -117,7 +124,7 @@ enum close_reason hop_take(struct flow *f, const struct world *world unused_arg,
     check(slot->credential);
     struct tunnel *t = hop_open_tunnel(h, f, tls_credential_generation(slot->credential));
     if (!t) {
-        if (worker_now(w) < h->closed_until_ns) {
+        if (hop_backs_off(h, f)) {
             facts_setf(&f->facts, FACT_DETAIL, "%s, a moment ago", h->why);
             return h->reason;
         }

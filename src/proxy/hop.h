@@ -32,6 +32,7 @@ struct hop {
     unsigned n_tunnels, n_failures;
     uint64_t uid_hash;
     struct identity identity;
+    struct identity refused;  /* who answered, when reason is PEER_WRONG_IDENTITY */
     uint64_t closed_until_ns; /* back-off */
     enum close_reason reason; /* of the failure behind it */
     char why[96];

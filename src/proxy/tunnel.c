@@ -371,6 +371,8 @@ static void tunnel_opened(struct tunnel *t) {
     t->peer_identity = peer->identity;
     counter_add(&t->worker->options.stats->handshakes, 1);
     if (!tunnel_is_welcome(t)) {
+        if (t->hop)
+            t->hop->refused = t->peer_identity;
         tunnel_end(t, CLOSE_PEER_WRONG_IDENTITY, peer->identity.text);
         return;
     }
