@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "deploy")]
 import tasks  # noqa: E402
 from lab import LabError  # noqa: E402
 
-MODULES = ["flows", "ends", "identity", "policy", "explain", "closed", "living", "hostile", "attacks", "starting", "lab"]
+MODULES = ["flows", "ends", "identity", "policy", "services", "explain", "closed", "living", "hostile", "attacks", "starting", "lab"]
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "runtime error:", "ERROR: LeakSanitizer")
 
 
