@@ -72,16 +72,24 @@ static int compare_sums(const void *a, const void *b) {
     return order ? order : (x->reason > y->reason) - (x->reason < y->reason);
 }
 
-static void add_sample(struct growing *to, const char *name, struct str policy, enum close_reason reason, uint64_t n) {
-    growing_addf(to, "%s{", name);
-    metrics_add_label(to, "policy", policy);
-    growing_addf(to, ",reason=\"%s\"} %" PRIu64 "\n", close_reason_word(reason), n);
+static const struct stats_denials *table_of(const struct worker_stats *s, bool dry_run) {
+    return dry_run ? &s->dry_run : &s->denied;
 }
 
-static size_t collect(const struct admin_options *o, struct denied_sum *to) {
+static void add_sample(struct growing *to, const char *name, bool dry_run, struct str policy, enum close_reason reason,
+                       uint64_t n) {
+    growing_addf(to, "%s{", name);
+    metrics_add_label(to, "policy", policy);
+    if (dry_run)
+        growing_addf(to, ",effect=\"%s\"} %" PRIu64 "\n", reason == CLOSE_NONE ? "allow" : "deny", n);
+    else
+        growing_addf(to, ",reason=\"%s\"} %" PRIu64 "\n", close_reason_word(reason), n);
+}
+
+static size_t collect(const struct admin_options *o, bool dry_run, struct denied_sum *to) {
     size_t n = 0;
     for (unsigned i = 0; i < o->n_workers; i++) {
-        const struct stats_denials *d = &o->stats[i].denied;
+        const struct stats_denials *d = table_of(&o->stats[i], dry_run);
         size_t n_items = atomic_load_explicit(&d->n_items, memory_order_acquire);
         for (size_t k = 0; k < min_of(n_items, (size_t)STATS_DENIED_MAX); k++) {
             const struct stats_denied *s = &d->items[k];
@@ -91,25 +99,25 @@ static size_t collect(const struct admin_options *o, struct denied_sum *to) {
     return n;
 }
 
-void denied_samples(const struct admin_options *o, const char *name, struct growing *to) {
+void denied_samples(const struct admin_options *o, const char *name, bool dry_run, struct growing *to) {
     cleanup_free struct denied_sum *sums = calloc((size_t)o->n_workers * STATS_DENIED_MAX + 1, sizeof(*sums));
     if (!sums) {
         to->failed = true;
         return;
     }
-    size_t n = collect(o, sums);
+    size_t n = collect(o, dry_run, sums);
     qsort(sums, n, sizeof(*sums), compare_sums);
     for (size_t i = 0, next; i < n; i = next) {
         uint64_t total = 0;
         for (next = i; next < n && compare_sums(&sums[i], &sums[next]) == 0; next++)
             total += sums[next].n;
-        add_sample(to, name, sums[i].policy.n ? sums[i].policy : STR("none"), sums[i].reason, total);
+        add_sample(to, name, dry_run, sums[i].policy.n ? sums[i].policy : STR("none"), sums[i].reason, total);
     }
-    for (unsigned reason = CLOSE_NONE + 1; reason < _CLOSE_REASON_MAX; reason++) {
+    for (unsigned reason = CLOSE_NONE; reason < _CLOSE_REASON_MAX; reason++) {
         uint64_t total = 0;
         for (unsigned i = 0; i < o->n_workers; i++)
-            total += counter_get(&o->stats[i].denied.other[reason]);
+            total += counter_get(&table_of(&o->stats[i], dry_run)->other[reason]);
         if (total)
-            add_sample(to, name, STR("other"), reason, total);
+            add_sample(to, name, dry_run, STR("other"), reason, total);
     }
 }

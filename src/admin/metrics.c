@@ -81,7 +81,11 @@ static void denied_family(const struct admin_options *o, struct growing *to) {
     const char *name = "ringwall_policy_denied_total";
     family(to, name, "counter",
            "connections denied by this node's policies, by the policy and why; policy \"other\": too many names");
-    denied_samples(o, name, to);
+    denied_samples(o, name, false, to);
+    name = "ringwall_policy_dry_run_total";
+    family(to, name, "counter",
+           "connections that a dry-run policy matched, and what it would have done; policy \"other\": too many names");
+    denied_samples(o, name, true, to);
 }
 
 static void bytes_families(const struct admin_options *o, struct growing *to) {

@@ -92,7 +92,7 @@ void write_answer(struct json_writer *w, const char *key, struct str json);
 enum { DENIALS_SHOWN_MAX = 1000 };
 void denials_page(const struct view *v, struct reply *r);
 /* The counters of all workers by policy and reason, as Prometheus samples of `name`. */
-void denied_samples(const struct admin_options *o, const char *name, struct growing *to);
+void denied_samples(const struct admin_options *o, const char *name, bool dry_run, struct growing *to);
 
 /* metrics.c: Prometheus text, version 0.0.4 */
 void metrics_page(const struct view *v, struct reply *r);

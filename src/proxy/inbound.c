@@ -70,6 +70,7 @@ static enum close_reason inbound_judge(struct flow *f, const struct tunnel *t) {
     struct verdict verdict;
     authz_judge(world, &query, &verdict);
     flow_take_verdict(f, &verdict);
+    dry_run_watch(f, &query, &verdict);
     f->judged = world_number(world);
     return verdict.allow ? CLOSE_NONE : verdict.reason;
 }

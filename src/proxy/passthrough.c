@@ -28,6 +28,7 @@ static enum close_reason passthrough_judge(struct flow *f) {
     struct verdict verdict;
     authz_judge(world, &query, &verdict);
     flow_take_verdict(f, &verdict);
+    dry_run_watch(f, &query, &verdict);
     f->judged = world_number(world);
     return verdict.allow ? CLOSE_NONE : verdict.reason;
 }

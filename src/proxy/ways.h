@@ -17,6 +17,8 @@ void outbound_replied(struct flow *f, const struct h2_header *headers, size_t n)
 /* inbound.c */
 void inbound_requested(struct tunnel *t, int32_t id, const struct h2_header *headers, size_t n, bool end_stream);
 void inbound_connected(struct flow *f);
+/* dry_run.c: after a verdict on an inbound connection: what dry-run and AUDIT policies have to say; changes nothing */
+void dry_run_watch(struct flow *f, const struct authz_query *q, const struct verdict *real);
 /* passthrough.c */
 void passthrough_accepted(struct pod *pod, int fd); /* takes the descriptor */
 /* connects the server leg to the application inside the pod's netns, as `from` */

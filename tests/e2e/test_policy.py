@@ -2,10 +2,11 @@
 """Policy on real connections: who is let in, when a file changes, and what the log says."""
 
 import time
+import urllib.request
 
 import traffic
 from common import addresses, expect, expect_equal, pod, scaled, standard_lab
-from lab import eventually, sh
+from lab import eventually, inside, sh
 from pcap import Capture
 from tasks import Task
 
@@ -206,3 +207,18 @@ def case_same_verdict_offline(lab):
             expect_equal(done.returncode, code, f"authz check for {name}: {done.stdout}{done.stderr}")
         expect_equal(reaches(lab, name), code == 0, f"{name} in fact")
     lab.remove("deny.yaml")
+
+
+def case_dry_run(lab):
+    """A dry-run policy changes nothing; what it would have done is counted and told with its place"""
+    serve(lab)
+    text = authorization("try", "  action: DENY\n  rules: [{from: [{source: {serviceAccounts: [intruder]}}]}]\n")
+    lab.apply("try.yaml", text.replace("namespace: default}", "namespace: default, annotations: {istio.io/dry-run: \"true\"}}"))
+    judge(lab, {"client": True, "intruder": True, "outsider": True})
+    with inside(lab.nodes[1].netns):
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        metrics = direct.open("http://127.0.0.1:15020/metrics", timeout=10).read().decode()
+    expect('ringwall_policy_dry_run_total{policy="default/try",effect="deny"} 2' in metrics, "the metric")
+    line = eventually("it is told", lambda: next((x for x in lab.nodes[1].log.read_text().splitlines() if "dry-run" in x and "default/try" in x), None))
+    expect("would have denied" in line and "try.yaml:" in line, f"the line: {line}")
+    lab.remove("try.yaml")

@@ -50,4 +50,5 @@ struct worker_stats {
     WORKER_COUNTERS(STATS_FIELD)
 #undef STATS_FIELD
     struct stats_denials denied;
+    struct stats_denials dry_run; /* reason POLICY_DENIED: would have denied; NONE: would have allowed */
 } __attribute__((aligned(64)));

@@ -93,7 +93,7 @@ static void samples(void **state) {
     put(&u.stats[1].denied, 2, "b/two", CLOSE_MTLS_REQUIRED, 3);
     counter_set(&u.stats[0].denied.other[CLOSE_POLICY_DENIED], 4);
     counter_set(&u.stats[1].denied.other[CLOSE_POLICY_DENIED], 6);
-    denied_samples(&u.options, "x", &g);
+    denied_samples(&u.options, "x", false, &g);
     assert_string_equal(g.at, "x{policy=\"none\",reason=\"mtls-required\"} 2\n"
                               "x{policy=\"a/on\\\"e\",reason=\"policy-changed\"} 1\n"
                               "x{policy=\"b/two\",reason=\"policy-denied\"} 12\n"
@@ -103,8 +103,27 @@ static void samples(void **state) {
     unit_view_deinit(&u);
 }
 
+/* The same by what a dry-run policy would have done; a policy that no name is left for, too. */
+static void samples_of_dry_run(void **state) {
+    static struct unit_view u;
+    struct growing g = GROWING_NULL;
+    unit_view_init(&u, NULL);
+    put(&u.stats[0].denied, 0, "not/this", CLOSE_POLICY_DENIED, 9);
+    put(&u.stats[0].dry_run, 0, "a/try", CLOSE_POLICY_DENIED, 5);
+    put(&u.stats[1].dry_run, 0, "a/try", CLOSE_POLICY_DENIED, 6);
+    put(&u.stats[1].dry_run, 1, "a/try", CLOSE_NONE, 2);
+    counter_set(&u.stats[1].dry_run.other[CLOSE_NONE], 3);
+    denied_samples(&u.options, "x", true, &g);
+    assert_string_equal(g.at, "x{policy=\"a/try\",effect=\"allow\"} 2\n"
+                              "x{policy=\"a/try\",effect=\"deny\"} 11\n"
+                              "x{policy=\"other\",effect=\"allow\"} 3\n");
+    growing_deinit(&g);
+    unit_view_deinit(&u);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(by_time), cmocka_unit_test(the_newest_thousand),
-                                       cmocka_unit_test(one_worker_is_silent), cmocka_unit_test(samples)};
+                                       cmocka_unit_test(one_worker_is_silent), cmocka_unit_test(samples),
+                                       cmocka_unit_test(samples_of_dry_run)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
