@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "private.h"
 
@@ -75,14 +76,12 @@ static void prepare(struct ring *r, struct ring_op *op, struct io_uring_sqe *sqe
     case RING_CONNECT:
         io_uring_prep_connect(sqe, op->fd, (const struct sockaddr *)&d->to, d->n);
         break;
-    case RING_CLOSE:
-        io_uring_prep_close(sqe, op->fd);
-        break;
     case RING_POLL:
         io_uring_prep_poll_multishot(sqe, op->fd, POLLIN);
         break;
     case RING_IDLE:
-    case RING_SHUTDOWN: /* done without the kernel's ring */
+    case RING_SHUTDOWN: /* these two are done without the kernel's ring */
+    case RING_CLOSE:
     case RING_TIMER:
     case _RING_OP_MAX:
         unreachable_because("no such op is submitted");
@@ -186,7 +185,9 @@ void ring_shutdown_write(struct ring *r, struct ring_op *op, int fd, ring_done_f
 
 void ring_close(struct ring *r, struct ring_op *op, int fd, ring_done_fn done) {
     begin(r, op, RING_CLOSE, fd, done);
-    ring_arm(r, op);
+    /* A plain call too: a socket's close never waits here (no linger time), the number is free for other threads once this
+     * returns, and the tools that watch descriptors see it end. */
+    finish_here(r, op, close(fd) < 0 ? -errno : 0);
 }
 
 void ring_poll_in(struct ring *r, struct ring_op *op, int fd, ring_done_fn done) {
@@ -229,7 +230,7 @@ enum verdict {
 static enum verdict translate(const struct ring_op *op, int n, bool more) {
     if (more)
         return SAY_MORE;
-    if (op->cancelling || op->kind == RING_CLOSE || op->kind == RING_CONNECT) /* a connect that was interrupted goes on by itself */
+    if (op->cancelling || op->kind == RING_CONNECT) /* a connect that was interrupted goes on by itself */
         return SAY_LAST;
     switch (n) {
     case -EINTR:
