@@ -166,7 +166,9 @@ static int start_identity(struct daemon *d) {
                                  .rotate_at = c->ca.rotate_at,
                                  .bundles = d->bundles,
                                  .n_bundles = d->n_bundles,
-                                 .trust_domain = c->world.trust_domain};
+                                 .trust_domain = c->world.trust_domain,
+                                 .aliases = c->world.trust_domain_aliases,
+                                 .n_aliases = c->world.n_trust_domain_aliases};
     r = identity_start(&o, &d->identity);
     return r == 0 ? 0 : complain("identity", r, NULL);
 }

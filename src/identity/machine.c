@@ -230,26 +230,47 @@ static struct entry *in_flight(struct machine *m, uint64_t id) {
     return NULL;
 }
 
+static bool has_bundle(const struct machine *m, struct str trust_domain) {
+    for (size_t i = 0; i < m->o.n_bundles; i++)
+        if (str_is(tls_bundle_trust_domain(m->o.bundles[i]), trust_domain))
+            return true;
+    return false;
+}
+
+/* Our own roots under the names that have no bundle of their own: our trust domain, always, and its aliases. */
+static int add_own(const struct machine *m, const struct tls_der_list *roots, struct tls_bundle **to, size_t *n) {
+    int r = tls_bundle_new(m->o.trust_domain, roots, &to[*n]);
+    *n += r == 0;
+    for (size_t i = 0; r == 0 && i < m->o.n_aliases; i++) {
+        if (has_bundle(m, m->o.aliases[i]) || str_is(m->o.aliases[i], m->o.trust_domain))
+            continue;
+        r = tls_bundle_new(m->o.aliases[i], roots, &to[*n]);
+        *n += r == 0;
+    }
+    return r;
+}
+
 /* Our own trust domain's roots are the last element of the answer; the other bundles are the options'. */
 static int make_trust(struct machine *m, struct str roots_pem, struct tls_trust **ret) {
     struct tls_der_list roots cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
-    cleanup(tls_bundle_unrefp) struct tls_bundle *own = NULL;
-    int r = tls_certs_from_pem(roots_pem, TLS_BUNDLE_MAX, &roots);
-    if (r == 0)
-        r = tls_bundle_new(m->o.trust_domain, &roots, &own);
-    if (r != 0)
-        return r;
-    struct tls_bundle **all = calloc(m->o.n_bundles + 1, sizeof(struct tls_bundle *));
+    cleanup_free struct tls_bundle **all = calloc(m->o.n_bundles + 1 + m->o.n_aliases, sizeof(struct tls_bundle *));
+    size_t n = 0;
     if (!all)
         return err_origin(-ENOMEM);
-    size_t n = 0;
-    all[n++] = own;
+    int r = tls_certs_from_pem(roots_pem, TLS_BUNDLE_MAX, &roots);
+    if (r == 0)
+        r = add_own(m, &roots, all, &n);
+    size_t n_own = n;
     for (size_t i = 0; i < m->o.n_bundles; i++)
         if (!str_is(tls_bundle_trust_domain(m->o.bundles[i]), m->o.trust_domain))
             all[n++] = m->o.bundles[i];
-    *ret = tls_trust_new(all, n, ++m->trust_generation);
-    free(all);
-    return *ret ? 0 : err_origin(-ENOMEM);
+    struct tls_trust *trust = r == 0 ? tls_trust_new(all, n, ++m->trust_generation) : NULL;
+    for (size_t i = 0; i < n_own; i++)
+        tls_bundle_unref(all[i]); /* the trust has its own references */
+    if (r != 0)
+        return r;
+    *ret = trust;
+    return trust ? 0 : err_origin(-ENOMEM);
 }
 
 static int read_chain(const struct ca_response *p, struct tls_der_list *ret) {

@@ -11,7 +11,7 @@
 #include "policy.h"
 
 struct workload_keys { /* beside world.workloads, same index */
-    struct map_node by_uid, by_name;
+    struct map_node by_uid;
 };
 struct addr_key { /* no padding: compared as bytes */
     struct addr addr;
@@ -41,8 +41,9 @@ struct service_endpoint {
     const struct workload *workload;       /* NULL: an address that no workload owns */
     struct addr addr;                      /* none: the workload's, by the family dialled */
     const struct service_port_spec *ports; /* of the slice, by name; see service_target_port */
-    uint32_t n_ports, weight;
-    bool ready;
+    uint32_t weight;
+    uint32_t n_ports : 31;
+    bool ready : 1;
 };
 struct service_inside {                       /* beside world.services, same index */
     const struct service_endpoint *endpoints; /* the ready ones first */
@@ -63,10 +64,12 @@ struct world {
     struct policy *policies;
     struct peer_auth *peer_auths;
     size_t n_workloads, n_services, n_policies, n_peer_auths;
-    struct map by_addr, by_uid, by_name, by_vip, networks, identities;
+    struct map by_addr, by_uid, by_vip, networks, identities;
 };
 
 /* Fills the key of an address; false when the network is none that any workload is in. */
 bool world_addr_key(const struct world *w, struct str network, const struct addr *a, struct addr_key *ret);
+/* world_node_has_identity for an identity as our own trust domain spells it. */
+bool world_node_has_own(const struct world *w, struct str node, const struct identity *identity);
 /* The workload port that a service's port stands for at this endpoint; 0: it has none. */
 uint16_t service_target_port(const struct service_endpoint *e, const struct service_port_spec *port, bool from_slices);

@@ -30,7 +30,7 @@ struct str build_waypoint(struct builder *b, struct str own, const struct ns_inf
     return str_is(s, STR("none")) ? STR_NULL : build_str(b, s); /* "none" is how an object opts out */
 }
 
-/* "<ns>/<name>" in one piece, so that the index by name needs no other key. */
+/* "<ns>/<name>" in one piece: one allocation for both. */
 static void name_workload(struct builder *b, const struct workload_spec *s, struct workload *w) {
     bool ok = true;
     struct str both = arena_strf(&b->world->arena, &ok, STR_FMT "/" STR_FMT, STR_ARG(s->ns), STR_ARG(s->name));
@@ -81,15 +81,16 @@ static void copy_texts(struct builder *b, const struct workload_spec *s, struct 
     w->node = build_str(b, s->node);
     w->network = s->network.n ? build_str(b, s->network) : settings->network;
     w->cluster = s->cluster.n ? build_str(b, s->cluster) : settings->cluster;
-    w->region = build_str(b, s->region);
-    w->zone = build_str(b, s->zone);
-    w->subzone = build_str(b, s->subzone);
-    w->netns_path = build_str(b, s->netns_path);
-    w->cgroup_path = build_str(b, s->cgroup_path);
-    w->workload_name = build_str(b, s->workload_name);
-    w->workload_type = build_str(b, s->workload_type);
-    w->canonical_name = build_str(b, s->canonical_name);
-    w->canonical_revision = build_str(b, s->canonical_revision);
+    struct workload_about about = {.region = build_str(b, s->region), /* no padding: interned as bytes */
+                                   .zone = build_str(b, s->zone),
+                                   .subzone = build_str(b, s->subzone),
+                                   .netns_path = build_str(b, s->netns_path),
+                                   .cgroup_path = build_str(b, s->cgroup_path),
+                                   .workload_name = build_str(b, s->workload_name),
+                                   .workload_type = build_str(b, s->workload_type),
+                                   .canonical_name = build_str(b, s->canonical_name),
+                                   .canonical_revision = build_str(b, s->canonical_revision)};
+    w->about = build_blob(b, &about, sizeof(about));
 }
 
 static void set_identity(struct builder *b, const struct workload_spec *s, struct workload *w) {
@@ -215,8 +216,6 @@ static void index_addresses(struct builder *b, const struct workload *w) {
 static void index_names(struct builder *b, const struct workload *w) {
     struct workload_keys *keys = &b->world->workload_keys[w->index];
 
-    /* A Pod and a WorkloadEntry may share a name; kinds sort the Pod first, and it is the one found by name. */
-    ignore_result(map_insert(&b->world->by_name, &keys->by_name, w->ns.at, w->ns.n + 1 + w->name.n));
     if (map_insert(&b->world->by_uid, &keys->by_uid, w->uid.at, w->uid.n) == 0)
         return;
     struct map_node *node = map_find(&b->world->by_uid, w->uid.at, w->uid.n);
@@ -325,19 +324,24 @@ const struct workload *world_workload_by_uid(const struct world *w, struct str u
 }
 
 const struct workload *world_workload_by_name(const struct world *w, struct str ns, struct str name) {
-    char key[1024];
-    struct text t = TEXT_OVER(key);
+    size_t low = 0, high = w->n_workloads;
 
-    text_add(&t, ns);
-    text_add(&t, STR("/"));
-    text_add(&t, name);
-    if (t.full)
-        return NULL;
-    struct map_node *node = map_find(&w->by_name, t.at, t.n);
-    return node ? &w->workloads[map_entry(node, struct workload_keys, by_name) - w->workload_keys] : NULL;
+    /* The first of that name: a Pod and a WorkloadEntry may share one, kinds sort the Pod first, and it is the one found. */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int r = str_compare(w->workloads[middle].ns, ns);
+        if (!r)
+            r = str_compare(w->workloads[middle].name, name);
+        if (r < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const struct workload *found = low < w->n_workloads ? &w->workloads[low] : NULL;
+    return found && str_is(found->ns, ns) && str_is(found->name, name) ? found : NULL;
 }
 
-bool world_node_has_identity(const struct world *w, struct str node, const struct identity *identity) {
+bool world_node_has_own(const struct world *w, struct str node, const struct identity *identity) {
     struct map_node *found = node.n && !identity_is_none(identity) ? map_find(&w->identities, identity->text, identity->n) : NULL;
     if (!found)
         return false;

@@ -62,7 +62,7 @@ static enum close_reason inbound_judge(struct flow *f, const struct tunnel *t) {
     if (!to)
         return CLOSE_UNKNOWN_WORKLOAD;
     const struct workload *from = world_workload_by_addr(world, worker_network(world), &f->src.addr);
-    if (from && identity_is(from->identity, &t->peer_identity))
+    if (from && world_same_identity(world, from->identity, &t->peer_identity))
         flow_take_workload(f, from, true);
     flow_take_workload(f, to, false);
     struct authz_query query = {

@@ -27,6 +27,8 @@ struct identity_options {
     struct tls_bundle **bundles;
     size_t n_bundles;
     struct str trust_domain;
+    const struct str *aliases; /* of our trust domain: one without a bundle above has our roots */
+    size_t n_aliases;
 };
 int identity_start(const struct identity_options *o, struct identity_manager **ret) must_check;
 /* Joins the thread; the mailbox is closed. */

@@ -31,8 +31,8 @@ void route_outbound(const struct world *w, const struct workload *source, const 
                     const struct route_tried *tried, struct rng *rng, struct route *ret);
 
 /* Secure naming: may `peer` answer for the workload `uid`, to which a connection to `dialled` was routed? The workload's own
- * identity always may; so may the identities of the dialled service's subjectAltNames, while the workload is one of its
- * endpoints. Everything is by value and the world of now is asked: a workload that is gone has nobody to answer for it.
- * Unless route.named, only the workload's own identity can be the answer. */
+ * identity always may, in our trust domain or an alias; so may the identities of the dialled service's subjectAltNames,
+ * while the workload is one of its endpoints. Everything is by value and the world of now is asked: a workload that is gone has
+ * nobody to answer for it. Unless route.named, only the workload's own identity can be the answer. */
 bool route_accepts_identity(const struct world *w, struct str network, const struct endpoint *dialled, struct str uid,
                             const struct identity *peer);

@@ -12,15 +12,21 @@ struct world;
 struct policy_table; /* what applies to one workload, compiled; see authz.h */
 struct service;
 
+struct workload_about { /* what people and telemetry want to know; one for all workloads that have it alike */
+    struct str region, zone, subzone, netns_path, cgroup_path, workload_name, workload_type, canonical_name, canonical_revision;
+};
+
 struct workload {
     const struct identity *identity; /* never NULL; one for all workloads of a service account */
     const struct policy_table *policies;
     const struct addr *addrs;
     size_t n_addrs;
+    const struct workload_about *about; /* never NULL */
     struct str kind, ns, name, uid, node, network, cluster;
     struct origin at;
     const struct label *labels;
     size_t n_labels;
+    uint32_t weight;
     bool enrolled;     /* in the mesh: captured on its own node, and speaks HBONE to others */
     bool host_network; /* not found by address, never enrolled */
     bool ready, terminating;
@@ -29,8 +35,6 @@ struct workload {
     struct str use_waypoint; /* of the workload or its namespace; empty: none */
     const struct named_port *ports;
     size_t n_ports;
-    uint32_t weight;
-    struct str region, zone, subzone, netns_path, cgroup_path, workload_name, workload_type, canonical_name, canonical_revision;
     uint32_t index;      /* in this world */
     enum mtls_mode mode; /* effective PeerAuthentication without ports; authz_mtls tells the object */
 };
@@ -49,7 +53,10 @@ const struct workload *world_workload_by_addr(const struct world *w, struct str 
                                               const struct addr *a); /* never host-network ones */
 const struct workload *world_workload_by_uid(const struct world *w, struct str uid);
 const struct workload *world_workload_by_name(const struct world *w, struct str ns, struct str name);
-/* Is a workload of this identity placed on this node? (DESIGN rule 3; also the CA's node authorisation) */
+/* One identity, our trust domain and its aliases taken as one. None is never the same as anything. */
+bool world_same_identity(const struct world *w, const struct identity *a, const struct identity *b);
+/* Is a workload of this identity, in our trust domain or an alias of it, placed on this node? (DESIGN rule 3; also the CA's
+ * node authorisation) */
 bool world_node_has_identity(const struct world *w, struct str node, const struct identity *identity);
 
 struct service {

@@ -164,6 +164,42 @@ static void prefetched(void **state) {
     assert_false(serve_one(s));
 }
 
+/* An alias of the trust domain has our roots, unless it has a bundle of its own. */
+static void aliases_have_our_roots(void **state) {
+    static const struct str aliases[] = {{"old.mesh", 8}, {"older.mesh", 10}};
+    struct scene *s = *state;
+    struct tls_ca_spec spec = {
+        .trust_domain = aliases[1], .path_len = -1, .not_before = s->now.wall_s - 1000000, .not_after = s->now.wall_s + 10000000};
+    struct tls_der_list theirs cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
+    cleanup(tls_key_freep) struct tls_key *key = NULL;
+    struct tls_bundle *bundle = NULL;
+    struct tls_der root;
+    assert_int_equal(tls_key_generate(&key), 0);
+    assert_int_equal(tls_issue_root(key, &spec, &root), 0);
+    assert_int_equal(tls_der_list_add(&theirs, root.at, root.n), 0);
+    assert_int_equal(tls_bundle_new(aliases[1], &theirs, &bundle), 0);
+    s->machine.o.aliases = aliases;
+    s->machine.o.n_aliases = array_size(aliases);
+    s->machine.o.bundles = &bundle;
+    s->machine.o.n_bundles = 1;
+    want_set(s, name);
+    assert_true(serve_one(s));
+    struct mail *m = mailbox_take(s->worker);
+    assert_non_null(m);
+    const struct tls_trust *trust = tls_credential_trust(container_of(m, struct mail_credential, mail)->credential);
+    static const char *const domains[] = {"cluster.local", "old.mesh", "older.mesh"};
+    assert_int_equal(trust->n, array_size(domains));
+    for (size_t i = 0; i < trust->n; i++) {
+        const struct tls_der *is = &tls_bundle_roots(trust->bundles[i])->items[0], *wanted = i == 2 ? &root : &s->root;
+        assert_true(str_is(tls_bundle_trust_domain(trust->bundles[i]), str_of(domains[i])));
+        assert_true(is->n == wanted->n && !memcmp(is->at, wanted->at, is->n));
+    }
+    mail_free(m);
+    s->machine.o.n_bundles = s->machine.o.n_aliases = 0;
+    tls_bundle_unref(bundle);
+    free(root.at);
+}
+
 static void renewed_at_its_time(void **state) {
     struct scene *s = *state;
     want_set(s, name);
@@ -363,6 +399,7 @@ static void reports(void **state) {
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make, unmake)
     const struct CMUnitTest tests[] = {CASE(prefetched),
+                                       CASE(aliases_have_our_roots),
                                        CASE(renewed_at_its_time),
                                        CASE(kept_while_the_ca_refuses_then_withdrawn),
                                        CASE(backs_off),

@@ -72,6 +72,54 @@ static void who_may_answer(void **state) {
     mesh_deinit(&m);
 }
 
+/* While a mesh changes its trust domain, servers answer in the old one or the new one. */
+static void an_alias_answers_too(void **state) {
+    static const char text[] = "domain new\nalias old\nalias older\nnode n1\nns app ambient\npod app/client ip=10.1.0.1\n"
+                               "pod app/web ip=10.1.0.2 sa=web node=n1 labels=app:web uid=u-web\n"
+                               "external-entry app/named vip=10.2.0.2 ports=http:80 selector=app:web "
+                               "names=spiffe://old/ns/x/sa/y,spiffe://foreign/ns/z/sa/z\n";
+    static const struct {
+        const char *dialled, *peer;
+        bool yes;
+    } rows[] = {
+        {"10.1.0.2:80", "spiffe://new/ns/app/sa/web", true},
+        {"10.1.0.2:80", "spiffe://old/ns/app/sa/web", true},
+        {"10.1.0.2:80", "spiffe://older/ns/app/sa/web", true},
+        {"10.1.0.2:80", "spiffe://foreign/ns/app/sa/web", false},
+        {"10.1.0.2:80", "spiffe://cluster.local/ns/app/sa/web", false}, /* a placeholder in policies only */
+        {"10.1.0.2:80", "spiffe://old/ns/app/sa/db", false},
+        {"10.1.0.2:80", "spiffe://old/ns/web/sa/web", false},
+        {"10.2.0.2:80", "spiffe://new/ns/x/sa/y", true},
+        {"10.2.0.2:80", "spiffe://older/ns/x/sa/y", true},
+        {"10.2.0.2:80", "spiffe://foreign/ns/z/sa/z", true},
+        {"10.2.0.2:80", "spiffe://old/ns/z/sa/z", false}, /* a foreign name has no aliases of ours */
+        {"10.2.0.2:80", "spiffe://foreign/ns/x/sa/y", false},
+    };
+    static const struct {
+        const char *identity, *node;
+        bool yes;
+    } places[] = {
+        {"spiffe://new/ns/app/sa/web", "n1", true},      {"spiffe://old/ns/app/sa/web", "n1", true},
+        {"spiffe://foreign/ns/app/sa/web", "n1", false}, {"spiffe://old/ns/app/sa/web", "n2", false},
+        {"spiffe://old/ns/app/sa/nobody", "n1", false},
+    };
+    struct mesh m;
+    mesh_make(&m, text);
+    for (size_t i = 0; i < array_size(rows); i++)
+        if (accepts(&m, "", rows[i].dialled, "u-web", rows[i].peer) != rows[i].yes)
+            fail_msg("row %zu: %s %s", i, rows[i].dialled, rows[i].peer);
+    for (size_t i = 0; i < array_size(places); i++) {
+        struct identity id;
+        assert_true(identity_parse(str_of(places[i].identity), &id));
+        if (world_node_has_identity(m.world, str_of(places[i].node), &id) != places[i].yes)
+            fail_msg("place %zu: %s %s", i, places[i].identity, places[i].node);
+    }
+    struct identity none = IDENTITY_NULL;
+    assert_false(world_same_identity(m.world, &none, &none));
+    assert_false(world_node_has_identity(m.world, STR("n1"), &none));
+    mesh_deinit(&m);
+}
+
 static void a_route_says_when_to_ask(void **state) {
     static const struct {
         const char *dialled;
@@ -104,7 +152,8 @@ static void names_that_are_never_met_are_told(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(who_may_answer), cmocka_unit_test(a_route_says_when_to_ask),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(who_may_answer), cmocka_unit_test(an_alias_answers_too),
+                                       cmocka_unit_test(a_route_says_when_to_ask),
                                        cmocka_unit_test(names_that_are_never_met_are_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -159,12 +159,13 @@ struct asked {
     unsigned n;
     char node[64];
     bool answer;
+    const struct identity *who; /* NULL: the fixture's */
 };
 static bool covers(void *context, struct str node, const struct identity *identity) {
     struct asked *a = context;
     a->n++;
     snprintf(a->node, sizeof(a->node), STR_FMT, STR_ARG(node));
-    assert_true(identity_is(identity, &f.id));
+    assert_true(identity_is(identity, a->who ? a->who : &f.id));
     return a->answer;
 }
 
@@ -230,6 +231,33 @@ static void test_trust_domains(void **state) {
     tls_der_list_deinit(&mixed_under_node);
     tls_trust_unref(both);
     pki_deinit(&other);
+}
+
+/* An alias of our trust domain has our roots: a node stays a node under the other name, whose identities are asked about. */
+static void test_domains_that_share_roots(void **state) {
+    struct tls_der_list roots cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
+    struct tls_bundle *bundles[2] = {NULL, NULL};
+    struct identity x = pki_identity("old.mesh", "ns", "sa");
+    assert_int_equal(tls_der_list_add(&roots, f.pki.root.at, f.pki.root.n), 0);
+    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, &bundles[0]), 0);
+    assert_int_equal(tls_bundle_new(STR("old.mesh"), &roots, &bundles[1]), 0);
+    struct tls_trust trust = {.bundles = bundles, .n = 2};
+    for (int answer = 0; answer < 2; answer++) {
+        struct tls_der_list chain cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
+        struct asked a = {.answer = answer, .who = &x};
+        struct tls_peer peer;
+        make(&f.pki, &f.node, &x, PKI_FLAWLESS, &chain);
+        enum tls_trust_verdict v = tls_chain_verify(&trust, &chain, TLS_ROLE_SERVER, PKI_NOW, covers, &a, &peer);
+        assert_int_equal(v, answer ? TLS_TRUST_OK : TLS_TRUST_NODE_ISSUER);
+        assert_int_equal(a.n, 1);
+        assert_string_equal(a.node, "node-1");
+        if (answer) {
+            assert_true(identity_is(&peer.identity, &x));
+            assert_string_equal(peer.issuing_node, "node-1");
+        }
+    }
+    for (int i = 0; i < 2; i++)
+        tls_bundle_unref(bundles[i]);
 }
 
 /* Roots of one name with different keys, and one key with an old and a new certificate (facts/identity.md 1.6). */
@@ -348,11 +376,17 @@ static void test_texts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flaws),       cmocka_unit_test(test_peer),
-        cmocka_unit_test(test_shapes),      cmocka_unit_test(test_leaf_as_issuer),
-        cmocka_unit_test(test_node_issuer), cmocka_unit_test(test_path_length_and_times),
-        cmocka_unit_test(test_many_roots),  cmocka_unit_test(test_trust_domains),
-        cmocka_unit_test(test_texts),       cmocka_unit_test(test_foreign_authorities),
+        cmocka_unit_test(test_flaws),
+        cmocka_unit_test(test_peer),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_leaf_as_issuer),
+        cmocka_unit_test(test_node_issuer),
+        cmocka_unit_test(test_path_length_and_times),
+        cmocka_unit_test(test_domains_that_share_roots),
+        cmocka_unit_test(test_many_roots),
+        cmocka_unit_test(test_trust_domains),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_foreign_authorities),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
