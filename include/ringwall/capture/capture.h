@@ -84,6 +84,30 @@ struct capture_origin {
 };
 int capture_origdst(struct capture *c, uint64_t netns_cookie, const struct endpoint *client, struct capture_origin *ret) must_check;
 
+/* Any thread: who is at the other end of a connected Unix socket. The process is the one that connected; `pidfd` is of it and
+ * tells later whether it still lives. Kernels before 6.5 have no SO_PEERPIDFD: then it is opened by number, and a number that
+ * was given to another process between connect and here goes unnoticed. */
+struct capture_peer {
+    int pidfd; /* owned; -1 in CAPTURE_PEER_NULL */
+    pid_t pid; /* in our PID namespace */
+    uid_t uid;
+};
+#define CAPTURE_PEER_NULL ((struct capture_peer){.pidfd = -1})
+enum capture_caller_verdict {
+    CAPTURE_CALLER_KNOWN = 0,
+    CAPTURE_CALLER_UNSEEN = 1,   /* no process of our PID namespace */
+    CAPTURE_CALLER_GONE = 2,     /* the process has ended */
+    CAPTURE_CALLER_STRANGER = 3, /* in no enrolled cgroup */
+    CAPTURE_CALLER_MISMATCH = 4, /* its cgroup and its network namespace do not name the same workload */
+};
+int capture_peer_open(int unix_socket, struct capture_peer *ret) must_check; /* KNOWN, UNSEEN, GONE; negative errno */
+void capture_peer_close(struct capture_peer *p);
+/* Which enrolled workload is the process of? Its cgroup is walked towards the root to the nearest enrolled one, whose network
+ * namespace must be the process's own (DESIGN rule 2). The process is seen to live after all was read, so every answer is
+ * about it. Verdicts above with `why`; negative errno. Visits the process's network namespace; the thread is back in its own
+ * on return, or the process ends. */
+int capture_caller(struct capture *c, const struct capture_peer *p, uint32_t *ret_id, char why[CAPTURE_WHY_BYTES]) must_check;
+
 /* Any worker: a non-blocking TCP socket made inside the netns. The thread is back in its own netns on return, or the
  * process ends. */
 int capture_netns_socket(int netns_fd, int family, int *ret_fd) must_check;
