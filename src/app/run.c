@@ -86,12 +86,12 @@ static int start_ca(struct daemon *d) {
         return complain(z(c->state_dir), r, NULL);
     snprintf(builtin_dir, sizeof(builtin_dir), "%s/ca", z(c->state_dir));
     snprintf(audit, sizeof(audit), "%s/ca-audit.jsonl", z(c->state_dir));
-    struct ca_options o = {.builtin = c->ca.provider == CA_PROVIDER_BUILTIN,
+    struct ca_options o = {.kind = c->ca.provider == CA_PROVIDER_BUILTIN ? CA_KIND_BUILTIN : CA_KIND_FILES,
                            .dir = c->ca.provider == CA_PROVIDER_BUILTIN ? builtin_dir : z(c->ca.dir),
                            .trust_domain = z(c->world.trust_domain),
                            .node = z(c->world.node),
                            .ttl_default_s = c->ca.ttl_s,
-                           .ttl_max_s = 90u * 86400,
+                           .ttl_max_s = CA_TTL_MAX_S,
                            .world = &d->node.world,
                            .audit_path = audit};
     r = ca_start(&o, &d->ca, why);

@@ -47,7 +47,7 @@ static int load(struct ca *c, struct signer *s) {
     char cert[4096];
     snprintf(cert, sizeof(cert), "%s/ca-cert.pem", c->dir);
     /* The built-in CA makes its root once; a directory that is there but broken is an error, never replaced. */
-    int r = c->o.builtin && access(cert, F_OK) != 0 ? ca_dir_init(c->dir, str_of(c->trust_domain), now_s, c->why) : 0;
+    int r = c->o.kind == CA_KIND_BUILTIN && access(cert, F_OK) != 0 ? ca_dir_init(c->dir, str_of(c->trust_domain), now_s, c->why) : 0;
     if (r == 0)
         r = ca_dir_load(c->dir, now_s, &s->dir, c->why);
     if (r == 0 && c->audit_path) {

@@ -275,14 +275,14 @@ static bool node_name_valid(struct str node) {
     return true;
 }
 
-int ca_dir_issue_node(const char *dir, struct str node, const char *out_dir, int64_t now_s, char why[CA_WHY_BYTES]) {
+int ca_dir_issue_node(const char *dir, struct str node, const char *out_dir, bool renew, int64_t now_s, char why[CA_WHY_BYTES]) {
     if (!node_name_valid(node)) {
         say(why, "'" STR_FMT "' is no node name: 1 to 63 letters, digits, dots, dashes, underscores", STR_ARG(node));
         return 1;
     }
     struct ca_dir issuer cleanup(ca_dir_deinit) = CA_DIR_NULL;
     struct ca_dir d cleanup(ca_dir_deinit) = CA_DIR_NULL;
-    int r = refuse_to_overwrite(out_dir, why);
+    int r = renew ? 0 : refuse_to_overwrite(out_dir, why);
     if (r == 0)
         r = ca_dir_load(dir, now_s, &issuer, why);
     if (r != 0)

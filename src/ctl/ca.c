@@ -52,7 +52,7 @@ int ca_issue_node_command(const struct command_line *l) {
         return EXIT_FAILED;
     char why[CA_WHY_BYTES] = "";
     const char *node = l->options[CTL_NODE], *out = l->options[CTL_OUT];
-    int r = ca_dir_issue_node(l->options[CTL_DIR], str_of(node), out, clock_wall_s(), why);
+    int r = ca_dir_issue_node(l->options[CTL_DIR], str_of(node), out, false, clock_wall_s(), why);
     if (r == 0) {
         /* The daemon starts elsewhere: a relative path would mean another place to it. */
         cleanup_free char *whole = realpath(out, NULL);

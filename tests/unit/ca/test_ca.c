@@ -16,7 +16,7 @@ static char base[256], dir[300];
 static struct publish_slot slot;
 
 static struct ca *start(const char *in, bool builtin, char why[512]) {
-    struct ca_options o = {.builtin = builtin,
+    struct ca_options o = {.kind = builtin ? CA_KIND_BUILTIN : CA_KIND_FILES,
                            .dir = in,
                            .trust_domain = "cluster.local",
                            .node = "node-1",

@@ -18,7 +18,7 @@ static int make(void **state) {
     snprintf(root_dir, sizeof(root_dir), "%s/root", base);
     snprintf(node_dir, sizeof(node_dir), "%s/node", base);
     assert_int_equal(ca_dir_init(root_dir, STR("cluster.local"), clock_wall_s(), why), 0);
-    assert_int_equal(ca_dir_issue_node(root_dir, STR("node-1"), node_dir, clock_wall_s(), why), 0);
+    assert_int_equal(ca_dir_issue_node(root_dir, STR("node-1"), node_dir, false, clock_wall_s(), why), 0);
     return 0;
 }
 
@@ -63,7 +63,7 @@ static void made_whole(void **state) {
 static void never_overwritten(void **state) {
     assert_int_equal(ca_dir_init(root_dir, STR("cluster.local"), clock_wall_s(), why), 1);
     assert_non_null(strstr(why, "ca-cert.pem"));
-    assert_int_equal(ca_dir_issue_node(root_dir, STR("node-2"), node_dir, clock_wall_s(), why), 1);
+    assert_int_equal(ca_dir_issue_node(root_dir, STR("node-2"), node_dir, false, clock_wall_s(), why), 1);
     assert_non_null(strstr(why, "not overwritten"));
 }
 
@@ -74,7 +74,7 @@ static void names_are_checked(void **state) {
     for (size_t i = 0; i < array_size(bad_domains); i++)
         assert_int_equal(ca_dir_init(out, str_of(bad_domains[i]), clock_wall_s(), why), 1);
     for (size_t i = 0; i < array_size(bad_nodes); i++)
-        assert_int_equal(ca_dir_issue_node(root_dir, str_of(bad_nodes[i]), out, clock_wall_s(), why), 1);
+        assert_int_equal(ca_dir_issue_node(root_dir, str_of(bad_nodes[i]), out, false, clock_wall_s(), why), 1);
     assert_int_equal(access(out, F_OK), -1);
 }
 

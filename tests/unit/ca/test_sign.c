@@ -26,7 +26,7 @@ static int make(void **state) {
     snprintf(audit_path, sizeof(audit_path), "%s/audit.jsonl", base);
     int64_t now = clock_wall_s();
     assert_int_equal(ca_dir_init(root, STR("cluster.local"), now, why), 0);
-    assert_int_equal(ca_dir_issue_node(root, STR("node-1"), node, now, why), 0);
+    assert_int_equal(ca_dir_issue_node(root, STR("node-1"), node, false, now, why), 0);
     signer = (struct signer){
         .trust_domain = STR("cluster.local"), .node = STR("node-1"), .ttl_default_s = 86400, .ttl_max_s = 90 * 86400};
     assert_int_equal(ca_dir_load(node, now, &signer.dir, why), 0);
