@@ -152,10 +152,17 @@ static int answer_sign(struct signer *s, const struct world *world, const struct
 }
 
 static int answer_bundle(const struct signer *s, struct arena *a, struct ca_response *p) {
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < s->dir.roots.n && p->n_chain < PB_ROOTS_MAX; i++)
-        r = add_pem(a, &s->dir.roots.items[i], 1, &p->chain[p->n_chain++]);
-    return err_trace(r);
+    struct ca_bundle *own = arena_alloc(a, sizeof(*own));
+    size_t n = min_of(s->dir.roots.n, (size_t)PB_ROOTS_MAX);
+    struct str *roots = arena_array(a, struct str, n);
+    if (!own || !roots)
+        return err_origin(-ENOMEM);
+    for (size_t i = 0; i < n; i++)
+        roots[i] = (struct str){(const char *)s->dir.roots.items[i].at, s->dir.roots.items[i].n};
+    *own = (struct ca_bundle){.trust_domain = s->trust_domain, .roots = roots, .n_roots = n};
+    p->bundles = own;
+    p->n_bundles = 1;
+    return 0;
 }
 
 int signer_answer(struct signer *s, const struct world *world, const uint8_t *bytes, size_t n, int64_t now_s, uint8_t **ret,
@@ -174,6 +181,11 @@ int signer_answer(struct signer *s, const struct world *world, const uint8_t *by
     }
     p.kind = q.kind;
     p.id = q.id;
-    r = q.kind == CA_MESSAGE_SIGN ? answer_sign(s, world, &q, &arena, now_s, &p) : answer_bundle(s, &arena, &p);
+    if (q.kind == CA_MESSAGE_SIGN)
+        r = answer_sign(s, world, &q, &arena, now_s, &p);
+    else if (q.kind == CA_MESSAGE_BUNDLE)
+        r = answer_bundle(s, &arena, &p);
+    else
+        p.code = CA_UNIMPLEMENTED;
     return r < 0 ? err_trace(r) : pb_create_ca_response(&p, ret, ret_n);
 }

@@ -1,243 +1,301 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * wire/pb.c - messages of proto/ca.proto by protobuf-c
  *
- * protobuf-c unpacks into memory of its own that is bounded by PB_UNPACK_MAX, since many small fields cost more than they
- * weigh on the wire; what a reader gets is copied into its arena. A string ends at its first NUL, and must be UTF-8. */
+ * To create, the plain struct's strings are pointed at, never copied before they are packed. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include <ringwall/base/check.h>
-#include <ringwall/wire/pb.h>
 
 #include "ca.pb-c.h"
-#include "library.h"
-
-enum { PB_UNPACK_MAX = 8 * PB_MESSAGE_MAX };
+#include "pb_codec.h"
 
 typedef Ringwall__Ca__CaRequest ca_request_pb;
 typedef Ringwall__Ca__CaResponse ca_response_pb;
 
-struct budget {
-    size_t left;
-    bool no_memory; /* the heap failed, not the message */
-};
-
-static void *budget_alloc(void *data, size_t n) {
-    struct budget *b = data;
-    void *p;
-
-    if (n > b->left)
-        return NULL;
-    p = malloc(n);
-    if (p)
-        b->left -= n;
-    else
-        b->no_memory = true;
-    return p;
-}
-
-static void budget_free(void *data, void *p) { free(p); }
-#define ALLOCATOR_OVER(budget) ((ProtobufCAllocator){budget_alloc, budget_free, &(budget)})
-
-/* A heap copy of the encoded message. */
-static int pack(const ProtobufCMessage *m, uint8_t **ret, size_t *ret_n) {
-    size_t n = protobuf_c_message_get_packed_size(m);
-    uint8_t *bytes;
-
-    check(n <= PB_MESSAGE_MAX);
-    bytes = malloc(n ? n : 1);
-    if (!bytes)
-        return -ENOMEM;
-    protobuf_c_message_pack(m, bytes);
-    *ret = bytes;
-    *ret_n = n;
-    return 0;
-}
-
-static char *z_of(struct arena *a, struct str s, bool *ok) {
-    struct str copy = arena_str(a, s, ok);
-
-    return (char *)(uintptr_t)(copy.at ? copy.at : "");
-}
-
 int pb_create_ca_request(const struct ca_request *m, uint8_t **ret, size_t *ret_n) {
-    cleanup(arena_deinit) struct arena a = ARENA_NULL;
-    bool ok = true;
+    ProtobufCBinaryData audience[PB_AUDIENCE_MAX];
     ca_request_pb message = RINGWALL__CA__CA_REQUEST__INIT;
     Ringwall__Ca__SignRequest sign = RINGWALL__CA__SIGN_REQUEST__INIT;
-    Ringwall__Ca__Caller caller = RINGWALL__CA__CALLER__INIT;
-    Ringwall__Ca__IstioCertificateRequest request = RINGWALL__CA__ISTIO_CERTIFICATE_REQUEST__INIT;
     Ringwall__Ca__BundleRequest bundle = RINGWALL__CA__BUNDLE_REQUEST__INIT;
+    Ringwall__Ca__JwtRequest jwt = RINGWALL__CA__JWT_REQUEST__INIT;
+    Ringwall__Ca__ServerRequest server = RINGWALL__CA__SERVER_REQUEST__INIT;
+    Ringwall__Ca__Caller caller = RINGWALL__CA__CALLER__INIT;
+    Ringwall__Istio__CertificateRequest request = RINGWALL__ISTIO__CERTIFICATE_REQUEST__INIT;
 
-    if (m->kind == CA_MESSAGE_BUNDLE) {
-        bundle.id = m->id;
-        message.kind_case = RINGWALL__CA__CA_REQUEST__KIND_BUNDLE;
-        message.bundle = &bundle;
-        return pack(&message.base, ret, ret_n);
-    }
-    check(m->kind == CA_MESSAGE_SIGN);
     caller.kind = (Ringwall__Ca__Caller__Kind)m->caller;
-    caller.node = z_of(&a, m->caller_node, &ok);
-    request.csr = z_of(&a, m->csr_pem, &ok);
-    request.validity_duration = m->validity_s;
-    sign.id = m->id;
-    sign.identity = z_of(&a, m->identity, &ok);
-    sign.caller = &caller;
-    sign.request = &request;
-    message.kind_case = RINGWALL__CA__CA_REQUEST__KIND_SIGN;
-    message.sign = &sign;
-    return ok ? pack(&message.base, ret, ret_n) : -ENOMEM;
+    caller.node = pb_of(m->caller_node);
+    caller.token = pb_of(m->caller_token);
+    caller.identity = pb_of(m->caller_identity);
+    caller.peer = pb_of(m->caller_peer);
+    sign.id = bundle.id = jwt.id = server.id = m->id;
+    sign.caller = bundle.caller = jwt.caller = server.caller = &caller;
+    message.kind_case = (Ringwall__Ca__CaRequest__KindCase)m->kind;
+    switch (m->kind) {
+    case CA_MESSAGE_SIGN:
+        request.csr = pb_of(m->csr_pem);
+        request.validity_duration = m->validity_s;
+        sign.identity = pb_of(m->identity);
+        sign.request = &request;
+        message.sign = &sign;
+        break;
+    case CA_MESSAGE_BUNDLE:
+        bundle.watch = m->watch;
+        bundle.acknowledged = m->acknowledged;
+        message.bundle = &bundle;
+        break;
+    case CA_MESSAGE_JWT:
+        check(m->n_audience <= PB_AUDIENCE_MAX);
+        pb_of_list(m->audience, m->n_audience, audience);
+        jwt.identity = pb_of(m->identity);
+        jwt.audience = audience;
+        jwt.n_audience = m->n_audience;
+        jwt.validity = m->validity_s;
+        message.jwt = &jwt;
+        break;
+    case CA_MESSAGE_SERVER:
+        server.csr = pb_of(m->csr_pem);
+        message.server = &server;
+        break;
+    default:
+        unreachable_because("a request is of one of four kinds");
+    }
+    return pb_pack(&message.base, ret, ret_n);
+}
+
+/* What a bundle message points to while it is packed. */
+struct bundle_parts {
+    Ringwall__Ca__Bundle bundles[PB_BUNDLES_MAX], *pointers[PB_BUNDLES_MAX];
+    ProtobufCBinaryData roots[PB_BUNDLES_MAX][PB_ROOTS_MAX], crls[PB_BUNDLES_MAX][PB_CRLS_MAX];
+};
+
+static int fill_bundles(const struct ca_response *m, struct arena *a, Ringwall__Ca__BundleResponse *to) {
+    struct bundle_parts *parts;
+
+    check(m->n_bundles <= PB_BUNDLES_MAX);
+    to->generation = m->generation;
+    to->jwks = pb_of(m->jwks);
+    to->code = (Ringwall__Ca__Code)m->code;
+    to->message = pb_of(m->message);
+    if (m->n_bundles == 0)
+        return 0;
+    parts = arena_alloc(a, sizeof(*parts));
+    if (!parts)
+        return -ENOMEM;
+    for (size_t i = 0; i < m->n_bundles; i++) {
+        const struct ca_bundle *from = &m->bundles[i];
+        Ringwall__Ca__Bundle *b = &parts->bundles[i];
+
+        check(from->n_roots <= PB_ROOTS_MAX && from->n_crls <= PB_CRLS_MAX);
+        ringwall__ca__bundle__init(b);
+        b->trust_domain = pb_of(from->trust_domain);
+        pb_of_list(from->roots, from->n_roots, parts->roots[i]);
+        pb_of_list(from->crls, from->n_crls, parts->crls[i]);
+        b->roots = parts->roots[i];
+        b->n_roots = from->n_roots;
+        b->crls = parts->crls[i];
+        b->n_crls = from->n_crls;
+        parts->pointers[i] = b;
+    }
+    to->bundles = parts->pointers;
+    to->n_bundles = m->n_bundles;
+    return 0;
 }
 
 int pb_create_ca_response(const struct ca_response *m, uint8_t **ret, size_t *ret_n) {
     cleanup(arena_deinit) struct arena a = ARENA_NULL;
-    bool ok = true;
-    char *chain[PB_ROOTS_MAX];
+    ProtobufCBinaryData chain[PB_CHAIN_MAX];
     ca_response_pb message = RINGWALL__CA__CA_RESPONSE__INIT;
     Ringwall__Ca__SignResponse sign = RINGWALL__CA__SIGN_RESPONSE__INIT;
-    Ringwall__Ca__IstioCertificateResponse certificates = RINGWALL__CA__ISTIO_CERTIFICATE_RESPONSE__INIT;
     Ringwall__Ca__BundleResponse bundle = RINGWALL__CA__BUNDLE_RESPONSE__INIT;
+    Ringwall__Ca__JwtResponse jwt = RINGWALL__CA__JWT_RESPONSE__INIT;
+    Ringwall__Istio__CertificateResponse certificates = RINGWALL__ISTIO__CERTIFICATE_RESPONSE__INIT;
+    int r;
 
-    check(m->n_chain <= (m->kind == CA_MESSAGE_BUNDLE ? PB_ROOTS_MAX : PB_CHAIN_MAX));
-    for (size_t i = 0; i < m->n_chain; i++)
-        chain[i] = z_of(&a, m->chain[i], &ok);
-    if (m->kind == CA_MESSAGE_BUNDLE) {
-        bundle.id = m->id;
-        bundle.roots = chain;
-        bundle.n_roots = m->n_chain;
-        message.kind_case = RINGWALL__CA__CA_RESPONSE__KIND_BUNDLE;
+    sign.id = bundle.id = jwt.id = m->id;
+    message.kind_case = (Ringwall__Ca__CaResponse__KindCase)m->kind;
+    switch (m->kind) {
+    case CA_MESSAGE_SIGN:
+    case CA_MESSAGE_SERVER:
+        check(m->n_chain <= PB_CHAIN_MAX);
+        pb_of_list(m->chain, m->n_chain, chain);
+        certificates.cert_chain = chain;
+        certificates.n_cert_chain = m->n_chain;
+        sign.code = (Ringwall__Ca__Code)m->code;
+        sign.message = pb_of(m->message);
+        sign.response = m->n_chain ? &certificates : NULL;
+        if (m->kind == CA_MESSAGE_SIGN)
+            message.sign = &sign;
+        else
+            message.server = &sign;
+        break;
+    case CA_MESSAGE_BUNDLE:
+        r = fill_bundles(m, &a, &bundle);
+        if (r)
+            return r;
         message.bundle = &bundle;
-        return ok ? pack(&message.base, ret, ret_n) : -ENOMEM;
+        break;
+    case CA_MESSAGE_JWT:
+        jwt.code = (Ringwall__Ca__Code)m->code;
+        jwt.message = pb_of(m->message);
+        jwt.token = pb_of(m->token);
+        jwt.expires = m->expires_s;
+        message.jwt = &jwt;
+        break;
+    default:
+        unreachable_because("a response is of one of four kinds");
     }
-    check(m->kind == CA_MESSAGE_SIGN);
-    certificates.cert_chain = chain;
-    certificates.n_cert_chain = m->n_chain;
-    sign.id = m->id;
-    sign.code = (Ringwall__Ca__SignResponse__Code)m->code;
-    sign.message = z_of(&a, m->message, &ok);
-    sign.response = m->n_chain ? &certificates : NULL;
-    message.kind_case = RINGWALL__CA__CA_RESPONSE__KIND_SIGN;
-    message.sign = &sign;
-    return ok ? pack(&message.base, ret, ret_n) : -ENOMEM;
+    return pb_pack(&message.base, ret, ret_n);
 }
 
-/* What a consumer collects while it copies. */
-struct taking {
-    struct arena *arena;
-    bool memory; /* false: the arena is at its bound or the heap failed */
-    bool sound;  /* false: some string is not text */
-};
-
-static struct str take(struct taking *t, const char *z) {
-    struct str s = str_of(z);
-
-    if (!str_is_utf8(s))
-        t->sound = false;
-    return s.n ? arena_str(t->arena, s, &t->memory) : STR_NULL;
+static void take_caller(struct pb_in *in, const Ringwall__Ca__Caller *c, struct ca_request *ret) {
+    if (!c)
+        return;
+    ret->caller =
+        (int)c->kind >= CA_CALLER_NODE && (int)c->kind <= CA_CALLER_CERTIFICATE ? (enum ca_caller)c->kind : CA_CALLER_UNSPECIFIED;
+    ret->caller_node = pb_take_text(in, c->node);
+    ret->caller_token = pb_take_text(in, c->token);
+    ret->caller_identity = pb_take_text(in, c->identity);
+    ret->caller_peer = pb_take_text(in, c->peer);
 }
 
-static int taken(const struct taking *t) { return !t->sound ? PB_MALFORMED : t->memory ? PB_OK : -ENOMEM; }
+static void take_jwt_request(struct pb_in *in, const Ringwall__Ca__JwtRequest *m, struct ca_request *ret) {
+    ret->id = m->id;
+    ret->identity = pb_take_text(in, m->identity);
+    ret->validity_s = m->validity;
+    if (m->n_audience > PB_AUDIENCE_MAX) {
+        in->malformed = true;
+        return;
+    }
+    for (size_t i = 0; i < m->n_audience; i++)
+        ret->audience[i] = pb_take_text(in, m->audience[i]);
+    ret->n_audience = m->n_audience;
+    take_caller(in, m->caller, ret);
+}
 
-static int request_of(const ca_request_pb *m, struct taking *t, struct ca_request *ret) {
-    const Ringwall__Ca__SignRequest *sign;
-
-    *ret = (struct ca_request){0};
-    if (m->kind_case == RINGWALL__CA__CA_REQUEST__KIND_BUNDLE) {
-        ret->kind = CA_MESSAGE_BUNDLE;
+static void take_request(struct pb_in *in, const ca_request_pb *m, struct ca_request *ret) {
+    ret->kind = (enum ca_message_kind)m->kind_case;
+    switch (ret->kind) {
+    case CA_MESSAGE_SIGN:
+        if (!m->sign->request) {
+            in->malformed = true;
+            return;
+        }
+        ret->id = m->sign->id;
+        ret->identity = pb_take_text(in, m->sign->identity);
+        ret->csr_pem = pb_take_text(in, m->sign->request->csr);
+        ret->validity_s = m->sign->request->validity_duration;
+        take_caller(in, m->sign->caller, ret);
+        break;
+    case CA_MESSAGE_BUNDLE:
         ret->id = m->bundle->id;
-        return PB_OK;
+        ret->watch = m->bundle->watch;
+        ret->acknowledged = m->bundle->acknowledged;
+        take_caller(in, m->bundle->caller, ret);
+        break;
+    case CA_MESSAGE_JWT:
+        take_jwt_request(in, m->jwt, ret);
+        break;
+    case CA_MESSAGE_SERVER:
+        ret->id = m->server->id;
+        ret->csr_pem = pb_take_text(in, m->server->csr);
+        take_caller(in, m->server->caller, ret);
+        break;
+    default:
+        in->malformed = true;
+        break;
     }
-    if (m->kind_case != RINGWALL__CA__CA_REQUEST__KIND_SIGN || !m->sign->request)
-        return PB_MALFORMED;
-    sign = m->sign;
-    ret->kind = CA_MESSAGE_SIGN;
-    ret->id = sign->id;
-    if (sign->caller) {
-        ret->caller = sign->caller->kind == RINGWALL__CA__CALLER__KIND__NODE ? CA_CALLER_NODE : CA_CALLER_UNSPECIFIED;
-        ret->caller_node = take(t, sign->caller->node);
-    }
-    ret->identity = take(t, sign->identity);
-    ret->csr_pem = take(t, sign->request->csr);
-    ret->validity_s = sign->request->validity_duration;
-    return taken(t);
 }
 
-static bool code_known(int code) {
-    static const enum ca_code known[] = {CA_OK,       CA_INVALID_ARGUMENT, CA_PERMISSION_DENIED, CA_RESOURCE_EXHAUSTED,
-                                         CA_INTERNAL, CA_UNAVAILABLE,      CA_UNAUTHENTICATED};
-
-    for (size_t i = 0; i < array_size(known); i++)
-        if ((int)known[i] == code)
-            return true;
-    return false;
+static enum ca_code take_code(struct pb_in *in, Ringwall__Ca__Code code) {
+    if ((int)code >= 0 && (int)code < _CA_CODE_MAX)
+        return (enum ca_code)code;
+    in->malformed = true;
+    return CA_UNKNOWN;
 }
 
-static int chain_of(char *const *items, size_t n, size_t max, struct taking *t, struct ca_response *ret) {
-    if (n > max)
-        return PB_MALFORMED;
-    for (size_t i = 0; i < n; i++)
-        ret->chain[i] = take(t, items[i]);
-    ret->n_chain = n;
-    return taken(t);
-}
-
-static int response_of(const ca_response_pb *m, struct taking *t, struct ca_response *ret) {
-    const Ringwall__Ca__SignResponse *sign;
-
-    *ret = (struct ca_response){0};
-    if (m->kind_case == RINGWALL__CA__CA_RESPONSE__KIND_BUNDLE) {
-        ret->kind = CA_MESSAGE_BUNDLE;
-        ret->id = m->bundle->id;
-        return chain_of(m->bundle->roots, m->bundle->n_roots, PB_ROOTS_MAX, t, ret);
+static void take_signed(struct pb_in *in, const Ringwall__Ca__SignResponse *m, struct ca_response *ret) {
+    ret->id = m->id;
+    ret->code = take_code(in, m->code);
+    ret->message = pb_take_text(in, m->message);
+    if (!m->response)
+        return;
+    if (m->response->n_cert_chain > PB_CHAIN_MAX) {
+        in->malformed = true;
+        return;
     }
-    if (m->kind_case != RINGWALL__CA__CA_RESPONSE__KIND_SIGN || !code_known((int)m->sign->code))
-        return PB_MALFORMED;
-    sign = m->sign;
-    ret->kind = CA_MESSAGE_SIGN;
-    ret->id = sign->id;
-    ret->code = (enum ca_code)sign->code;
-    ret->message = take(t, sign->message);
-    return sign->response ? chain_of(sign->response->cert_chain, sign->response->n_cert_chain, PB_CHAIN_MAX, t, ret) : taken(t);
+    for (size_t i = 0; i < m->response->n_cert_chain; i++)
+        ret->chain[i] = pb_take_text(in, m->response->cert_chain[i]);
+    ret->n_chain = m->response->n_cert_chain;
+}
+
+static void take_bundles(struct pb_in *in, const Ringwall__Ca__BundleResponse *m, struct ca_response *ret) {
+    struct ca_bundle *bundles = pb_take_array(in, sizeof(*bundles), m->n_bundles, PB_BUNDLES_MAX);
+
+    ret->id = m->id;
+    ret->code = take_code(in, m->code);
+    ret->message = pb_take_text(in, m->message);
+    ret->generation = m->generation;
+    ret->jwks = pb_take_text(in, m->jwks);
+    for (size_t i = 0; bundles && i < m->n_bundles; i++) {
+        const Ringwall__Ca__Bundle *from = m->bundles[i];
+
+        bundles[i].trust_domain = pb_take_text(in, from->trust_domain);
+        bundles[i].roots = pb_take_list(in, from->roots, from->n_roots, PB_ROOTS_MAX, false, &bundles[i].n_roots);
+        bundles[i].crls = pb_take_list(in, from->crls, from->n_crls, PB_CRLS_MAX, false, &bundles[i].n_crls);
+    }
+    ret->bundles = bundles;
+    ret->n_bundles = bundles ? m->n_bundles : 0;
+}
+
+static void take_response(struct pb_in *in, const ca_response_pb *m, struct ca_response *ret) {
+    ret->kind = (enum ca_message_kind)m->kind_case;
+    switch (ret->kind) {
+    case CA_MESSAGE_SIGN:
+        take_signed(in, m->sign, ret);
+        break;
+    case CA_MESSAGE_SERVER:
+        take_signed(in, m->server, ret);
+        break;
+    case CA_MESSAGE_BUNDLE:
+        take_bundles(in, m->bundle, ret);
+        break;
+    case CA_MESSAGE_JWT:
+        ret->id = m->jwt->id;
+        ret->code = take_code(in, m->jwt->code);
+        ret->message = pb_take_text(in, m->jwt->message);
+        ret->token = pb_take_text(in, m->jwt->token);
+        ret->expires_s = m->jwt->expires;
+        break;
+    default:
+        in->malformed = true;
+        break;
+    }
 }
 
 int pb_consume_ca_request(const uint8_t *bytes, size_t n, struct arena *a, struct ca_request *ret) {
-    struct budget budget = {.left = PB_UNPACK_MAX};
-    ProtobufCAllocator allocator = ALLOCATOR_OVER(budget);
-    struct taking t = {.arena = a, .memory = true, .sound = true};
-    struct ca_request request;
-    ca_request_pb *m;
-    int r;
+    struct pb_in in = {.arena = a};
+    struct ca_request request = {0};
+    int r = pb_open(&in, &ringwall__ca__ca_request__descriptor, bytes, n);
 
-    if (n > PB_MESSAGE_MAX)
-        return PB_MALFORMED;
-    m = ringwall__ca__ca_request__unpack(&allocator, n, bytes);
-    if (!m)
-        return budget.no_memory ? -ENOMEM : PB_MALFORMED;
-    r = request_of(m, &t, &request);
-    ringwall__ca__ca_request__free_unpacked(m, &allocator);
+    if (r)
+        return r;
+    take_request(&in, (const ca_request_pb *)in.message, &request);
+    r = pb_close(&in);
     if (r == PB_OK)
         *ret = request;
     return r;
 }
 
 int pb_consume_ca_response(const uint8_t *bytes, size_t n, struct arena *a, struct ca_response *ret) {
-    struct budget budget = {.left = PB_UNPACK_MAX};
-    ProtobufCAllocator allocator = ALLOCATOR_OVER(budget);
-    struct taking t = {.arena = a, .memory = true, .sound = true};
-    struct ca_response response;
-    ca_response_pb *m;
-    int r;
+    struct pb_in in = {.arena = a};
+    struct ca_response response = {0};
+    int r = pb_open(&in, &ringwall__ca__ca_response__descriptor, bytes, n);
 
-    if (n > PB_MESSAGE_MAX)
-        return PB_MALFORMED;
-    m = ringwall__ca__ca_response__unpack(&allocator, n, bytes);
-    if (!m)
-        return budget.no_memory ? -ENOMEM : PB_MALFORMED;
-    r = response_of(m, &t, &response);
-    ringwall__ca__ca_response__free_unpacked(m, &allocator);
+    if (r)
+        return r;
+    take_response(&in, (const ca_response_pb *)in.message, &response);
+    r = pb_close(&in);
     if (r == PB_OK)
         *ret = response;
     return r;
 }
-
-const char *pb_library_version(void) { return protobuf_c_version(); }

@@ -36,30 +36,105 @@ static void requests_go_round(void **state) {
     arena_deinit(&a);
 }
 
-static void responses_go_round(void **state) {
-    static const enum ca_code codes[] = {CA_OK,       CA_INVALID_ARGUMENT, CA_PERMISSION_DENIED, CA_RESOURCE_EXHAUSTED,
-                                         CA_INTERNAL, CA_UNAVAILABLE,      CA_UNAUTHENTICATED};
+static void every_kind_of_request_goes_round(void **state) {
+    struct ca_request all[] = {
+        {.kind = CA_MESSAGE_SIGN,
+         .id = 1,
+         .caller = CA_CALLER_TOKEN,
+         .caller_token = STR("ey.J.x"),
+         .caller_peer = STR("10.0.0.1:7")},
+        {.kind = CA_MESSAGE_SIGN, .id = 2, .caller = CA_CALLER_CERTIFICATE, .caller_identity = STR("spiffe://a/ns/b/sa/c")},
+        {.kind = CA_MESSAGE_BUNDLE, .id = 3, .caller = CA_CALLER_NODE, .watch = true, .acknowledged = UINT64_MAX},
+        {.kind = CA_MESSAGE_JWT, .id = 4, .caller = CA_CALLER_NODE, .identity = STR("spiffe://a/ns/b/sa/c"), .validity_s = 300},
+        {.kind = CA_MESSAGE_SERVER, .id = 5, .caller = CA_CALLER_NODE, .csr_pem = STR("-----BEGIN\n\r\n\t")},
+    };
     struct arena a = ARENA_NULL;
-    struct ca_response m = {.kind = CA_MESSAGE_SIGN, .id = 9, .message = STR("why")}, back;
+    for (size_t k = 0; k < PB_AUDIENCE_MAX; k++)
+        all[3].audience[k] = k ? STR("istio-ca") : STR("");
+    all[3].n_audience = PB_AUDIENCE_MAX;
+    for (size_t i = 0; i < array_size(all); i++) {
+        struct ca_request back, *m = &all[i];
+        uint8_t *bytes;
+        size_t n;
+        assert_int_equal(pb_create_ca_request(m, &bytes, &n), 0);
+        assert_int_equal(pb_consume_ca_request(bytes, n, &a, &back), PB_OK);
+        free(bytes);
+        assert_true(back.kind == m->kind && back.id == m->id && back.caller == m->caller && back.validity_s == m->validity_s);
+        assert_true(back.watch == m->watch && back.acknowledged == m->acknowledged && back.n_audience == m->n_audience);
+        assert_true(str_is(back.caller_token, m->caller_token) && str_is(back.caller_peer, m->caller_peer));
+        assert_true(str_is(back.caller_identity, m->caller_identity) && str_is(back.identity, m->identity));
+        assert_true(str_is(back.csr_pem, m->csr_pem) && str_is(back.audience[1], m->audience[1]));
+    }
+    arena_deinit(&a);
+}
+
+static void responses_go_round(void **state) {
+    struct arena a = ARENA_NULL;
     uint8_t *bytes;
     size_t n;
-    for (size_t i = 0; i < array_size(codes); i++) {
-        m.code = codes[i];
-        m.n_chain = i % 4;
+    for (int code = 0; code < _CA_CODE_MAX; code++) {
+        struct ca_response back, m = {.kind = code % 2 ? CA_MESSAGE_SERVER : CA_MESSAGE_SIGN, .id = 9, .message = STR("why")};
+        m.code = (enum ca_code)code;
+        m.n_chain = (size_t)code % (PB_CHAIN_MAX + 1);
         for (size_t k = 0; k < m.n_chain; k++)
-            m.chain[k] = STR("pem");
+            m.chain[k] = k % 3 ? STR("pem") : STR("");
         assert_int_equal(pb_create_ca_response(&m, &bytes, &n), 0);
         assert_int_equal(pb_consume_ca_response(bytes, n, &a, &back), PB_OK);
         free(bytes);
-        assert_true(back.code == codes[i] && back.n_chain == m.n_chain && str_is(back.message, STR("why")));
+        assert_true(back.kind == m.kind && back.code == m.code && back.n_chain == m.n_chain && str_is(back.message, STR("why")));
+        assert_true(back.n_chain < 2 || str_is(back.chain[1], STR("pem")));
     }
-    m = (struct ca_response){.kind = CA_MESSAGE_BUNDLE, .id = 10, .n_chain = PB_ROOTS_MAX};
-    for (size_t k = 0; k < m.n_chain; k++)
-        m.chain[k] = k % 2 ? STR("root") : STR("");
+    struct ca_response back, m = {.kind = CA_MESSAGE_JWT, .id = 1, .token = STR("a.b.c"), .expires_s = 1234567890123};
     assert_int_equal(pb_create_ca_response(&m, &bytes, &n), 0);
     assert_int_equal(pb_consume_ca_response(bytes, n, &a, &back), PB_OK);
     free(bytes);
-    assert_true(back.kind == CA_MESSAGE_BUNDLE && back.n_chain == PB_ROOTS_MAX && str_is(back.chain[63], STR("root")));
+    assert_true(back.kind == CA_MESSAGE_JWT && str_is(back.token, m.token) && back.expires_s == m.expires_s);
+    arena_deinit(&a);
+}
+
+static void bundles_go_round(void **state) {
+    static const uint8_t der[] = {0x30, 0x00, 0xff, 0x80};
+    struct arena a = ARENA_NULL;
+    struct str roots[PB_ROOTS_MAX], crls[PB_CRLS_MAX];
+    struct ca_bundle bundles[PB_BUNDLES_MAX];
+    struct ca_response back, m = {.kind = CA_MESSAGE_BUNDLE, .id = 10, .generation = 7, .jwks = STR("{\"keys\":[]}")};
+    uint8_t *bytes;
+    size_t n;
+    for (size_t i = 0; i < PB_ROOTS_MAX; i++)
+        roots[i] = crls[i] = (struct str){(const char *)der, i % 2 ? sizeof(der) : 0};
+    for (size_t i = 0; i < PB_BUNDLES_MAX; i++)
+        bundles[i] = (struct ca_bundle){STR("cluster.local"), roots, PB_ROOTS_MAX - i, crls, i};
+    m.bundles = bundles;
+    for (size_t count = 0; count <= PB_BUNDLES_MAX; count += 8) {
+        m.n_bundles = count;
+        assert_int_equal(pb_create_ca_response(&m, &bytes, &n), 0);
+        assert_int_equal(pb_consume_ca_response(bytes, n, &a, &back), PB_OK);
+        free(bytes);
+        assert_true(back.n_bundles == count && back.generation == 7 && back.id == 10 && str_is(back.jwks, m.jwks));
+        for (size_t i = 0; i < count; i++) {
+            const struct ca_bundle *b = &back.bundles[i];
+            assert_true(b->n_roots == PB_ROOTS_MAX - i && b->n_crls == i && str_is(b->trust_domain, STR("cluster.local")));
+            for (size_t k = 0; k < b->n_roots; k++)
+                assert_true(str_is(b->roots[k], roots[k]));
+        }
+    }
+    arena_deinit(&a);
+}
+
+static void more_than_a_message_holds_is_told(void **state) {
+    char *big = calloc(1, PB_MESSAGE_MAX);
+    struct ca_request m = {.kind = CA_MESSAGE_SERVER, .csr_pem = {big, PB_MESSAGE_MAX}};
+    uint8_t *bytes = NULL;
+    size_t n;
+    assert_int_equal(pb_create_ca_request(&m, &bytes, &n), -EMSGSIZE);
+    assert_null(bytes);
+    m.csr_pem.n -= 64;
+    memset(big, 'a', m.csr_pem.n);
+    assert_int_equal(pb_create_ca_request(&m, &bytes, &n), 0);
+    struct arena a = ARENA_NULL;
+    assert_int_equal(pb_consume_ca_request(bytes, n, &a, &m), PB_OK);
+    free(bytes);
+    free(big);
     arena_deinit(&a);
 }
 
@@ -81,12 +156,13 @@ static void other_bytes_are_malformed(void **state) {
     } wrong[] = {
         {{0}, 0},                /* no kind */
         {{0x0a, 0x00}, 2},       /* sign without a request */
-        {{0x1a, 0x00}, 2},       /* unknown kind only */
+        {{0x2a, 0x00}, 2},       /* unknown kind only */
         {{0x0a, 0x05, 0x08}, 3}, /* short */
         {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 11},
-        {{0x0a, 0x06, 0x1a, 0x02, 0xff, 0xfe, 0x22, 0x00}, 8}, /* identity is not UTF-8 */
-        {{0x0b}, 1},                                           /* a group */
-        {{0x08, 0x01}, 2},                                     /* kind as a number */
+        {{0x0a, 0x06, 0x1a, 0x02, 0xff, 0xfe, 0x22, 0x00}, 8},  /* identity is not UTF-8 */
+        {{0x0a, 0x07, 0x1a, 0x03, 'a', 0, 'b', 0x22, 0x00}, 9}, /* a NUL in the identity */
+        {{0x0b}, 1},                                            /* a group */
+        {{0x08, 0x01}, 2},                                      /* kind as a number */
     };
     struct arena a = ARENA_NULL;
     struct ca_request m;
@@ -98,39 +174,52 @@ static void other_bytes_are_malformed(void **state) {
     arena_deinit(&a);
 }
 
-static void too_many_certificates_are_malformed(void **state) {
-    /* CaResponse.sign{response{cert_chain "" times n}}, CaResponse.bundle{roots "" times n} */
-    for (int bundle = 0; bundle < 2; bundle++) {
-        for (uint8_t n = 14; n < 70; n++) {
-            uint8_t bytes[200];
-            size_t at = 0, max = bundle ? PB_ROOTS_MAX : PB_CHAIN_MAX;
-            struct arena a = ARENA_NULL;
-            struct ca_response m;
-            uint8_t body = (uint8_t)(2 * n), wrapped = (uint8_t)(body + (body > 127 ? 3 : 2));
-            bytes[at++] = bundle ? 0x12 : 0x0a;
-            if ((bundle ? body : wrapped) > 127) {
-                bytes[at++] = 0x80 | ((bundle ? body : wrapped) & 0x7f);
-                bytes[at++] = 1;
-            } else {
-                bytes[at++] = bundle ? body : wrapped;
-            }
-            if (!bundle) {
-                bytes[at++] = 0x22;
-                if (body > 127) {
-                    bytes[at++] = 0x80 | (body & 0x7f);
-                    bytes[at++] = 1;
-                } else {
-                    bytes[at++] = body;
-                }
-            }
-            for (uint8_t i = 0; i < n; i++) {
-                bytes[at++] = bundle ? 0x12 : 0x0a;
-                bytes[at++] = 0;
-            }
-            assert_int_equal(pb_consume_ca_response(bytes, at, &a, &m), n <= max ? PB_OK : PB_MALFORMED);
-            arena_deinit(&a);
+/* A length-delimited field with `body` inside. */
+static size_t wrap(uint8_t *at, uint8_t tag, const uint8_t *body, size_t n) {
+    size_t k = 0;
+    at[k++] = tag;
+    for (size_t rest = n; rest >= 0x80 || k == 1; rest >>= 7) {
+        at[k++] = (uint8_t)(rest >= 0x80 ? 0x80 | (rest & 0x7f) : rest);
+        if (rest < 0x80)
+            break;
+        if (rest >> 7 < 0x80) {
+            at[k++] = (uint8_t)(rest >> 7);
+            break;
         }
     }
+    memcpy(at + k, body, n);
+    return k + n;
+}
+
+static void lists_over_their_bound_are_malformed(void **state) {
+    static const struct {
+        uint8_t outer, inner, item;
+        size_t max;
+        bool response;
+    } lists[] = {
+        {0x0a, 0x22, 0x0a, PB_CHAIN_MAX, true}, /* sign.response.cert_chain */
+        {0x22, 0x22, 0x0a, PB_CHAIN_MAX, true}, /* server.response.cert_chain */
+        {0x12, 0x1a, 0x12, PB_ROOTS_MAX, true}, /* bundle.bundles.roots */
+        {0x12, 0x1a, 0x1a, PB_CRLS_MAX, true},   {0x12, 0, 0x1a, PB_BUNDLES_MAX, true},
+        {0x1a, 0, 0x22, PB_AUDIENCE_MAX, false}, /* jwt.audience */
+    };
+    for (size_t i = 0; i < array_size(lists); i++)
+        for (size_t n = lists[i].max - 1; n < lists[i].max + 3; n++) {
+            uint8_t items[400], inner[410], bytes[420];
+            struct arena a = ARENA_NULL;
+            struct ca_response m;
+            struct ca_request q;
+            for (size_t k = 0; k < n; k++) {
+                items[2 * k] = lists[i].item;
+                items[2 * k + 1] = 0;
+            }
+            size_t n_inner = lists[i].inner ? wrap(inner, lists[i].inner, items, 2 * n) : 2 * n;
+            size_t at = wrap(bytes, lists[i].outer, lists[i].inner ? inner : items, n_inner);
+            assert_int_equal(lists[i].response ? pb_consume_ca_response(bytes, at, &a, &m)
+                                               : pb_consume_ca_request(bytes, at, &a, &q),
+                             n <= lists[i].max ? PB_OK : PB_MALFORMED);
+            arena_deinit(&a);
+        }
 }
 
 static void a_million_small_fields_cost_a_bounded_sum(void **state) {
@@ -139,10 +228,11 @@ static void a_million_small_fields_cost_a_bounded_sum(void **state) {
     struct arena a = {.bytes_max = 100000};
     struct ca_response m;
     uint32_t body = PB_MESSAGE_MAX - 8;
-    uint8_t head[] = {0x12, (uint8_t)(0x80 | (body & 0x7f)), (uint8_t)(0x80 | ((body >> 7) & 0x7f)), (uint8_t)(body >> 14)};
+    uint8_t head[] = {0x12, (uint8_t)(0x80 | (body & 0x7f)), (uint8_t)(0x80 | ((body >> 7) & 0x7f)),
+                      (uint8_t)(0x80 | ((body >> 14) & 0x7f)), (uint8_t)(body >> 21)};
     memcpy(bytes, head, sizeof(head));
     for (n = sizeof(head); n < sizeof(head) + body; n += 2) {
-        bytes[n] = 0x12;
+        bytes[n] = 0x1a;
         bytes[n + 1] = 0;
     }
     assert_int_equal(pb_consume_ca_response(bytes, n, &a, &m), PB_MALFORMED);
@@ -193,10 +283,13 @@ static void damage_never_harms(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_go_round),
+        cmocka_unit_test(every_kind_of_request_goes_round),
         cmocka_unit_test(responses_go_round),
+        cmocka_unit_test(bundles_go_round),
+        cmocka_unit_test(more_than_a_message_holds_is_told),
         cmocka_unit_test(field_numbers_are_istio_s),
         cmocka_unit_test(other_bytes_are_malformed),
-        cmocka_unit_test(too_many_certificates_are_malformed),
+        cmocka_unit_test(lists_over_their_bound_are_malformed),
         cmocka_unit_test(a_million_small_fields_cost_a_bounded_sum),
         cmocka_unit_test(an_arena_at_its_bound_is_told),
         cmocka_unit_test(damage_never_harms),
