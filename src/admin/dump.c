@@ -53,9 +53,9 @@ static void write_waypoint(struct json_writer *w, struct str waypoint) {
 
 static void write_locality(struct json_writer *w, const struct workload *k) {
     json_object(w, "locality");
-    json_str(w, "region", k->region);
-    json_str(w, "zone", k->zone);
-    json_str(w, "subzone", k->subzone);
+    json_str(w, "region", k->about->region);
+    json_str(w, "zone", k->about->zone);
+    json_str(w, "subzone", k->about->subzone);
     json_end(w);
 }
 
@@ -85,10 +85,10 @@ static void write_workload(struct json_writer *w, const struct world *world, con
     json_bool(w, "local", k->local);
     json_z(w, "mtlsMode", mtls_mode_name(mtls.mode));
     write_waypoint(w, k->use_waypoint);
-    json_str(w, "workloadName", k->workload_name);
-    json_str(w, "workloadType", k->workload_type);
-    json_str(w, "canonicalName", k->canonical_name);
-    json_str(w, "canonicalRevision", k->canonical_revision);
+    json_str(w, "workloadName", workload_shown_name(k));
+    json_str(w, "workloadType", k->about->workload_type);
+    json_str(w, "canonicalName", k->about->canonical_name);
+    json_str(w, "canonicalRevision", k->about->canonical_revision);
     json_u64(w, "capacity", k->weight);
     write_locality(w, k);
     write_at(w, &k->at);

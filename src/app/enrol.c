@@ -35,7 +35,7 @@ static struct pod *pod_free(struct pod *p) {
 static bool path_is(const char *path, struct str s) { return str_is(path ? str_of(path) : STR_NULL, s); }
 
 static bool pod_place_is(const struct pod *p, const struct workload *w) {
-    if (!path_is(p->netns_path, w->netns_path) || !path_is(p->cgroup_path, w->cgroup_path) || p->n_addrs != w->n_addrs)
+    if (!path_is(p->netns_path, w->about->netns_path) || !path_is(p->cgroup_path, w->about->cgroup_path) || p->n_addrs != w->n_addrs)
         return false;
     return p->n_addrs == 0 || !memcmp(p->addrs, w->addrs, sizeof(p->addrs[0]) * p->n_addrs);
 }
@@ -57,8 +57,8 @@ static struct pod *pod_new(struct node *n, const struct workload *w) {
     p->n_addrs = w->n_addrs;
     if (w->n_addrs > 0)
         memcpy(p->addrs, w->addrs, sizeof(w->addrs[0]) * w->n_addrs);
-    p->netns_path = w->netns_path.n > 0 ? str_dup(w->netns_path) : NULL;
-    p->cgroup_path = w->cgroup_path.n > 0 ? str_dup(w->cgroup_path) : NULL;
+    p->netns_path = w->about->netns_path.n > 0 ? str_dup(w->about->netns_path) : NULL;
+    p->cgroup_path = w->about->cgroup_path.n > 0 ? str_dup(w->about->cgroup_path) : NULL;
     list_push_back(&n->pods, &p->link);
     return p;
 }
@@ -203,7 +203,7 @@ bool node_retry(struct node *n) {
 }
 
 static bool workload_is_ours(const struct workload *w) {
-    return w->local && w->enrolled && !w->host_network && (w->netns_path.n > 0 || w->cgroup_path.n > 0);
+    return w->local && w->enrolled && !w->host_network && (w->about->netns_path.n > 0 || w->about->cgroup_path.n > 0);
 }
 
 /* Marks what the world wants; makes new pods, updates identities, lets the others go. */

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * base/arena.c - see arena.h
  *
- * Chunks come from calloc and double up to a limit, so a small file costs little and a large one few calls. What does
- * not fit gets a chunk of its own. With AddressSanitizer every allocation is its own chunk, so an overrun is seen. */
+ * Chunks come from calloc and double up to a limit, so a small file costs little and a large one few calls; with their
+ * head they are a power of two, which is what the heap has places for. What is larger than that gets a chunk of its own,
+ * behind the last one, which goes on being filled. With AddressSanitizer every allocation is its own chunk, so an overrun
+ * is seen. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include <ringwall/base/arena.h>
 #include <ringwall/base/check.h>
 
-#include "sanitize.h"
+#include "sanitize.h" /* RINGWALL_ASAN */
 
 enum { ARENA_ALIGN = 16, ARENA_CHUNK_BYTES_MIN = 1024, ARENA_CHUNK_BYTES_MAX = 64 * 1024 };
 
@@ -20,45 +22,62 @@ struct arena_chunk {
 };
 
 static struct arena_chunk *chunk_new(struct arena *a, size_t n) {
-    size_t cap = a->last ? min_of(a->last->cap * 2, (size_t)ARENA_CHUNK_BYTES_MAX) : (size_t)ARENA_CHUNK_BYTES_MIN;
+    size_t whole =
+        a->last ? min_of((a->last->cap + sizeof(*a->last)) * 2, (size_t)ARENA_CHUNK_BYTES_MAX) : (size_t)ARENA_CHUNK_BYTES_MIN;
 #ifdef RINGWALL_ASAN
-    cap = 0;
+    whole = 0;
 #endif
-    cap = max_of(cap, n);
-    struct arena_chunk *c = calloc(1, sizeof(*c) + cap);
+    bool alone = whole < sizeof(struct arena_chunk) + n;
+    whole = max_of(whole, sizeof(struct arena_chunk) + n);
+    struct arena_chunk *c = calloc(1, whole);
     if (!c)
         return NULL;
-    c->cap = cap;
-    c->before = a->last;
-    a->last = c;
+    c->cap = whole - sizeof(*c);
+    a->bytes_held += whole;
+    if (alone && a->last) {
+        c->before = a->last->before;
+        a->last->before = c;
+    } else {
+        c->before = a->last;
+        a->last = c;
+    }
     return c;
 }
 
-void *arena_alloc(struct arena *a, size_t n) {
+void *arena_alloc_aligned(struct arena *a, size_t n, size_t align) {
+    check(align && align <= ARENA_ALIGN && !(align & (align - 1)));
     if (n > SIZE_MAX / 2)
         return NULL;
-    size_t rounded = max_of((n + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN, (size_t)ARENA_ALIGN);
-    if (a->bytes_max && (a->bytes > a->bytes_max || rounded > a->bytes_max - a->bytes))
-        return NULL;
+    size_t wanted = max_of(n, (size_t)1); /* every allocation is a place of its own */
     struct arena_chunk *c = a->last;
-    if (!c || c->cap - c->used < rounded)
-        c = chunk_new(a, rounded);
+    size_t skip = c ? -c->used & (align - 1) : 0;
+    if (!c || c->cap - c->used < skip || c->cap - c->used - skip < wanted) {
+        c = NULL;
+        skip = 0;
+    }
+    if (a->bytes_max && (a->bytes > a->bytes_max || skip + wanted > a->bytes_max - a->bytes))
+        return NULL;
+    if (!c)
+        c = chunk_new(a, wanted);
     if (!c)
         return NULL;
-    void *at = c->bytes + c->used;
-    c->used += rounded;
-    a->bytes += rounded;
-    sanitize_poison((uint8_t *)at + n, rounded - n);
+    void *at = c->bytes + c->used + skip;
+    c->used += skip + wanted;
+    a->bytes += skip + wanted;
     return at;
 }
 
+void *arena_alloc(struct arena *a, size_t n) { return arena_alloc_aligned(a, n, ARENA_ALIGN); }
+
 void *arena_alloc_array(struct arena *a, size_t size, size_t count) {
-    size_t n;
-    return __builtin_mul_overflow(size, count, &n) ? NULL : arena_alloc(a, n);
+    size_t n, align = size & -size; /* a type's size is a multiple of its alignment */
+    if (__builtin_mul_overflow(size, count, &n))
+        return NULL;
+    return arena_alloc_aligned(a, n, align && align < ARENA_ALIGN ? align : ARENA_ALIGN);
 }
 
 struct str arena_str(struct arena *a, struct str s, bool *ok) {
-    char *at = s.n < SIZE_MAX ? arena_alloc(a, s.n + 1) : NULL;
+    char *at = s.n < SIZE_MAX ? arena_alloc_aligned(a, s.n + 1, 1) : NULL;
     if (!at) {
         *ok = false;
         return STR_NULL;
@@ -73,7 +92,7 @@ struct str arena_strf(struct arena *a, bool *ok, const char *fmt, ...) {
     va_start(ap, fmt);
     int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
-    char *at = n >= 0 ? arena_alloc(a, (size_t)n + 1) : NULL;
+    char *at = n >= 0 ? arena_alloc_aligned(a, (size_t)n + 1, 1) : NULL;
     if (!at) {
         *ok = false;
         return STR_NULL;
@@ -88,8 +107,7 @@ void arena_deinit(struct arena *a) {
     while (a->last) {
         struct arena_chunk *c = a->last;
         a->last = c->before;
-        sanitize_unpoison(c->bytes, c->cap);
         free(c);
     }
-    a->bytes = 0;
+    a->bytes = a->bytes_held = 0;
 }

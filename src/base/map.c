@@ -15,7 +15,7 @@
 #include <ringwall/base/rng.h>
 
 enum { MAP_BUCKETS_MIN = 8 };
-static const size_t MAP_BUCKETS_MAX = SIZE_MAX / 4 / sizeof(struct map_node *);
+static const size_t MAP_BUCKETS_MAX = (size_t)1 << 31; /* nodes keep 32 bits of their hash */
 
 struct sip {
     uint64_t v[4];
@@ -80,7 +80,7 @@ void map_deinit(struct map *m) {
     *m = MAP_NULL;
 }
 
-static struct map_node *find_hashed(const struct map *m, uint64_t hash, const void *key, size_t key_bytes) {
+static struct map_node *find_hashed(const struct map *m, uint32_t hash, const void *key, size_t key_bytes) {
     if (!m->n_buckets)
         return NULL;
     struct map_node *node = m->buckets[hash & (m->n_buckets - 1)];
@@ -90,7 +90,7 @@ static struct map_node *find_hashed(const struct map *m, uint64_t hash, const vo
 }
 
 struct map_node *map_find(const struct map *m, const void *key, size_t key_bytes) {
-    return m->n_nodes ? find_hashed(m, hash_bytes(m->seed, key, key_bytes), key, key_bytes) : NULL;
+    return m->n_nodes ? find_hashed(m, (uint32_t)hash_bytes(m->seed, key, key_bytes), key, key_bytes) : NULL;
 }
 
 static void grow(struct map *m) {
@@ -112,14 +112,15 @@ static void grow(struct map *m) {
 
 struct map_node *map_find_or_insert(struct map *m, struct map_node *node, const void *key, size_t key_bytes) {
     check(m->buckets);
-    uint64_t hash = hash_bytes(m->seed, key, key_bytes);
+    check(key_bytes <= UINT32_MAX);
+    uint32_t hash = (uint32_t)hash_bytes(m->seed, key, key_bytes);
     struct map_node *found = find_hashed(m, hash, key, key_bytes);
     if (found)
         return found;
     if (m->n_nodes >= m->n_buckets)
         grow(m);
     struct map_node **bucket = &m->buckets[hash & (m->n_buckets - 1)];
-    *node = (struct map_node){.next = *bucket, .hash = hash, .key = key, .key_bytes = key_bytes};
+    *node = (struct map_node){.next = *bucket, .key = key, .hash = hash, .key_bytes = (uint32_t)key_bytes};
     *bucket = node;
     m->n_nodes++;
     return NULL;

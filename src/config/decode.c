@@ -113,8 +113,7 @@ DEFINE_SAY(decode_key_errorf, DIAG_ERROR, decode_key_at)
 DEFINE_SAY(decode_key_warnf, DIAG_WARNING, decode_key_at)
 
 void *decode_alloc(struct decode *d, size_t size, size_t n) {
-    size_t bytes;
-    void *at = __builtin_mul_overflow(size, n, &bytes) ? NULL : arena_alloc(d->arena, bytes);
+    void *at = arena_alloc_array(d->arena, size, n);
     if (!at)
         d->failed = true;
     return at;

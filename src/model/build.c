@@ -20,7 +20,7 @@ void *build_scratch(struct builder *b, size_t size, size_t n) {
     return p;
 }
 
-static const void *intern(struct builder *b, struct map *in, const void *bytes, size_t n) {
+static const void *intern(struct builder *b, struct map *in, const void *bytes, size_t n, size_t align) {
     if (n == 0 || b->failed)
         return NULL;
     struct map_node *fresh = b->spare_node ? b->spare_node : build_scratch(b, sizeof(*fresh), 1);
@@ -31,9 +31,11 @@ static const void *intern(struct builder *b, struct map *in, const void *bytes, 
     if (node)
         return node->key;
     b->spare_node = NULL;
-    char *copy = build_alloc(b, 1, n + 1); /* a zero behind, for C's own functions */
-    if (!copy)
-        return NULL; /* the build has failed: nobody looks at the node any more */
+    char *copy = arena_alloc_aligned(&b->world->arena, align == 1 ? n + 1 : n, align); /* text has a zero behind */
+    if (!copy) {
+        b->failed = true;
+        return NULL; /* nobody looks at the node any more */
+    }
     memcpy(copy, bytes, n);
     fresh->key = copy;
     return copy;
@@ -56,7 +58,7 @@ struct str build_str(struct builder *b, struct str s) {
 
     if (memo && str_is(*memo, s))
         return *memo;
-    const char *at = intern(b, &b->strings, s.at, s.n);
+    const char *at = intern(b, &b->strings, s.at, s.n, 1);
     if (!at)
         return STR_NULL;
     if (memo)
@@ -64,7 +66,7 @@ struct str build_str(struct builder *b, struct str s) {
     return (struct str){at, s.n};
 }
 
-const void *build_blob(struct builder *b, const void *bytes, size_t n) { return intern(b, &b->blobs, bytes, n); }
+const void *build_blob(struct builder *b, const void *bytes, size_t n) { return intern(b, &b->blobs, bytes, n, _Alignof(void *)); }
 
 struct origin build_origin(struct builder *b, const struct origin *at) {
     return (struct origin){.file = build_str(b, at->file), .line = at->line, .column = at->column};

@@ -85,7 +85,8 @@ static bool reach(struct choosing *c, const struct service_endpoint *e, struct e
 /* How near an endpoint is: scopes from wide to narrow, up to the first that differs. What is unknown tells nothing. */
 static unsigned nearness(const struct choosing *c, const struct place *p) {
     const struct workload *w = c->source;
-    const struct str ours[] = {w->region, w->zone, w->subzone, w->node}, theirs[] = {p->region, p->zone, p->subzone, p->node};
+    const struct str ours[] = {w->about->region, w->about->zone, w->about->subzone, w->node},
+                     theirs[] = {p->region, p->zone, p->subzone, p->node};
     unsigned n = c->inside->distribution == TRAFFIC_PREFER_NODE ? 4 : 3, near = 0;
 
     if (c->inside->distribution != TRAFFIC_PREFER_CLOSE && c->inside->distribution != TRAFFIC_PREFER_NODE)

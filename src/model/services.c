@@ -69,9 +69,9 @@ static const struct place *place_of(struct builder *b, const struct workload *w,
     struct place p;
 
     memset(&p, 0, sizeof(p)); /* interned as bytes */
-    p.region = w && w->region.n ? w->region : build_str(b, e->region);
-    p.zone = w && w->zone.n ? w->zone : build_str(b, e->zone);
-    p.subzone = w && w->subzone.n ? w->subzone : build_str(b, e->subzone);
+    p.region = w && w->about->region.n ? w->about->region : build_str(b, e->region);
+    p.zone = w && w->about->zone.n ? w->about->zone : build_str(b, e->zone);
+    p.subzone = w && w->about->subzone.n ? w->about->subzone : build_str(b, e->subzone);
     p.node = w && w->node.n ? w->node : build_str(b, e->node);
     p.network = w ? w->network : e->network.n ? build_str(b, e->network) : b->world->settings.network;
     return build_blob(b, &p, sizeof(p));

@@ -86,7 +86,7 @@ static void copy_texts(struct builder *b, const struct workload_spec *s, struct 
                                    .subzone = build_str(b, s->subzone),
                                    .netns_path = build_str(b, s->netns_path),
                                    .cgroup_path = build_str(b, s->cgroup_path),
-                                   .workload_name = build_str(b, s->workload_name),
+                                   .workload_name = str_is(s->workload_name, s->name) ? STR_NULL : build_str(b, s->workload_name),
                                    .workload_type = build_str(b, s->workload_type),
                                    .canonical_name = build_str(b, s->canonical_name),
                                    .canonical_revision = build_str(b, s->canonical_revision)};

@@ -29,9 +29,8 @@ static int builder_maps_init(struct builder *b) {
         size_t n;
     } kept[] = {{&w->by_addr, in->n_workloads},
                 {&w->by_uid, in->n_workloads},
-                {&w->by_name, in->n_workloads},
                 {&w->by_vip, in->n_services},
-                {&w->identities, in->n_workloads},
+                {&w->identities, 0},
                 {&w->networks, 0},
                 {&b->strings, n_objects * 2},
                 {&b->blobs, n_objects * 2},
@@ -129,7 +128,6 @@ struct world *world_free(struct world *w) {
         return NULL;
     map_deinit(&w->by_addr);
     map_deinit(&w->by_uid);
-    map_deinit(&w->by_name);
     map_deinit(&w->by_vip);
     map_deinit(&w->networks);
     map_deinit(&w->identities);
@@ -142,8 +140,8 @@ uint64_t world_number(const struct world *w) { return w->number; }
 const struct world_settings *world_get_settings(const struct world *w) { return &w->settings; }
 
 size_t world_bytes(const struct world *w) {
-    const struct map *maps[] = {&w->by_addr, &w->by_uid, &w->by_name, &w->by_vip, &w->networks, &w->identities};
-    size_t n = sizeof(*w) + w->arena.bytes;
+    const struct map *maps[] = {&w->by_addr, &w->by_uid, &w->by_vip, &w->networks, &w->identities};
+    size_t n = sizeof(*w) + w->arena.bytes_held;
 
     for (size_t i = 0; i < array_size(maps); i++)
         n += maps[i]->n_buckets * sizeof(*maps[i]->buckets);

@@ -264,12 +264,12 @@ void outbound_tunnel_open(struct flow *f, struct tunnel *t) {
     if (source) {
         c.cluster = source->cluster;
         c.ns = source->ns;
-        c.workload = source->workload_name.n ? source->workload_name : source->name;
-        c.workload_type = source->workload_type;
-        c.canonical = source->canonical_name;
-        c.revision = source->canonical_revision;
-        c.region = source->region;
-        c.zone = source->zone;
+        c.workload = workload_shown_name(source);
+        c.workload_type = source->about->workload_type;
+        c.canonical = source->about->canonical_name;
+        c.revision = source->about->canonical_revision;
+        c.region = source->about->region;
+        c.zone = source->about->zone;
     }
     if (!f->trace_id[0])
         outbound_trace(f->worker, f->trace_id, 32);

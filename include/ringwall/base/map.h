@@ -9,9 +9,9 @@
 
 struct map_node {
     struct map_node *next;
-    uint64_t hash;
     const void *key; /* bytes owned by the node's owner, stable while linked */
-    size_t key_bytes;
+    uint32_t hash;   /* its lower half; a world has tens of thousands of nodes, so they are kept small */
+    uint32_t key_bytes;
 };
 struct map {
     struct map_node **buckets; /* NULL: empty table, MAP_NULL */

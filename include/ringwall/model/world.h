@@ -13,7 +13,8 @@ struct policy_table; /* what applies to one workload, compiled; see authz.h */
 struct service;
 
 struct workload_about { /* what people and telemetry want to know; one for all workloads that have it alike */
-    struct str region, zone, subzone, netns_path, cgroup_path, workload_name, workload_type, canonical_name, canonical_revision;
+    struct str region, zone, subzone, netns_path, cgroup_path, workload_type, canonical_name, canonical_revision;
+    struct str workload_name; /* empty: its own */
 };
 
 struct workload {
@@ -38,6 +39,11 @@ struct workload {
     uint32_t index;      /* in this world */
     enum mtls_mode mode; /* effective PeerAuthentication without ports; authz_mtls tells the object */
 };
+
+/* Of the Deployment or whatever owns it; a workload that nothing owns goes by its own name. */
+static inline struct str workload_shown_name(const struct workload *w) {
+    return w->about->workload_name.n ? w->about->workload_name : w->name;
+}
 
 /* Semantic errors and warnings go to `diags`; with any error the world is not built: returns 1. 0: built; -ENOMEM. */
 int world_build(const struct world_input *input, uint64_t number, struct diag_list *diags, struct world **ret) must_check;

@@ -26,6 +26,32 @@ static void memory_is_zeroed_aligned_and_separate(void **state) {
     arena_deinit(&a);
 }
 
+static void bytes_stand_side_by_side(void **state) {
+    struct arena a = ARENA_NULL;
+    bool ok = true;
+    assert_non_null(arena_alloc_aligned(&a, 100, 16));
+    struct str first = arena_str(&a, STR("ab"), &ok), second = arena_str(&a, STR("c"), &ok);
+    uint16_t *ports = arena_array(&a, uint16_t, 3);
+    uint64_t *numbers = arena_array(&a, uint64_t, 1);
+    assert_true(ok && ports && numbers);
+    assert_int_equal((uintptr_t)ports % _Alignof(uint16_t) + (uintptr_t)numbers % _Alignof(uint64_t), 0);
+#ifndef __SANITIZE_ADDRESS__
+    assert_ptr_equal(second.at, first.at + 3);
+    assert_ptr_equal(ports, second.at + 3); /* 105 is odd */
+    assert_ptr_equal(numbers, ports + 3);
+    assert_int_equal(a.bytes, 120);
+    for (unsigned i = 0; i < 100; i++) { /* what is too large for a chunk leaves the chunk in use */
+        assert_non_null(arena_alloc(&a, 100 * 1024));
+        assert_non_null(arena_alloc(&a, 16));
+    }
+    assert_true(a.bytes_held < a.bytes + 100 * 64 + 16 * 1024);
+#endif
+    assert_true(a.bytes_held > a.bytes);
+    assert_true(first.n == 2 && second.n == 1);
+    arena_deinit(&a);
+    assert_int_equal(a.bytes_held, 0);
+}
+
 static void bound_is_kept(void **state) {
     struct arena a = {.bytes_max = 64};
     assert_null(arena_alloc(&a, 65));
@@ -33,6 +59,7 @@ static void bound_is_kept(void **state) {
     assert_null(arena_alloc(&a, 17));
     assert_non_null(arena_alloc(&a, 16));
     assert_null(arena_alloc(&a, 0));
+    assert_null(arena_alloc_aligned(&a, 1, 1));
     assert_int_equal(a.bytes, 64);
     arena_deinit(&a);
 }
@@ -79,6 +106,7 @@ static void failure_is_remembered(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_zeroed_aligned_and_separate),
+        cmocka_unit_test(bytes_stand_side_by_side),
         cmocka_unit_test(bound_is_kept),
         cmocka_unit_test(impossible_sizes_are_refused),
         cmocka_unit_test(strings_are_copied),

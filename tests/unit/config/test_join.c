@@ -75,8 +75,8 @@ static void locality_of_the_node(void **state) {
         SCRATCH_WORKLOAD("e", "10.0.0.2", "node-9"), NULL};
     struct set s = {0};
     assert_int_equal(build(&s, MESH_ENROL_LABEL, texts), 0);
-    assert_true(str_is(workload(&s, "p")->region, STR("r")) && str_is(workload(&s, "p")->zone, STR("z")));
-    assert_int_equal(workload(&s, "e")->region.n, 0);
+    assert_true(str_is(workload(&s, "p")->about->region, STR("r")) && str_is(workload(&s, "p")->about->zone, STR("z")));
+    assert_int_equal(workload(&s, "e")->about->region.n, 0);
     set_deinit(&s);
 }
 
