@@ -39,9 +39,11 @@ const struct yaml_node *meta_annotation_node(const struct object_meta *m, const 
 enum mesh_label meta_mesh_label(struct decode *d, const struct object_meta *m);
 struct str meta_waypoint(const struct object_meta *m);
 bool decode_selector(struct decode *d, struct yaml_node *spec, const char *key, const char *labels_key, struct selector *ret);
-/* Which endpoints are preferred: spec.trafficDistribution and internalTrafficPolicy (`spec` NULL: it has none), and Istio's
- * annotation, which counts before the first */
+/* Which endpoints are preferred: spec.trafficDistribution and internalTrafficPolicy (`spec` NULL: it has none), and where the
+ * first is absent Istio's annotation; also the annotation that rules hints */
 bool decode_distribution(struct decode *d, const struct object_meta *m, const struct yaml_node *spec, struct service_spec *s);
+/* Istio's annotation, on a Namespace too. False: absent, or a word without meaning here, which was told. */
+bool meta_distribution(struct decode *d, const struct object_meta *m, enum traffic_distribution *ret);
 /* selector, targetRef and targetRefs of a policy; also that there is only one of them */
 bool decode_attachment(struct decode *d, struct yaml_node *spec, struct selector *ret, bool *ret_has_target_refs);
 bool decode_port(struct decode *d, const struct yaml_node *n, const char *name, uint16_t *ret); /* 1..65535 */

@@ -82,6 +82,13 @@ static bool reach(struct choosing *c, const struct service_endpoint *e, struct e
     return true;
 }
 
+static bool meant_for(const struct place *p, struct str zone) {
+    for (size_t i = 0; zone.n && i < p->n_for_zones; i++)
+        if (str_is(p->for_zones[i], zone))
+            return true;
+    return false;
+}
+
 /* How near an endpoint is: scopes from wide to narrow, up to the first that differs. What is unknown tells nothing. */
 static unsigned nearness(const struct choosing *c, const struct place *p) {
     const struct workload *w = c->source;
@@ -89,6 +96,8 @@ static unsigned nearness(const struct choosing *c, const struct place *p) {
                      theirs[] = {p->region, p->zone, p->subzone, p->node};
     unsigned n = c->inside->distribution == TRAFFIC_PREFER_NODE ? 4 : 3, near = 0;
 
+    if (c->inside->hinted && c->inside->distribution == TRAFFIC_ANY)
+        return meant_for(p, ours[1]);
     if (c->inside->distribution != TRAFFIC_PREFER_CLOSE && c->inside->distribution != TRAFFIC_PREFER_NODE)
         return 0;
     for (unsigned i = 0; i < n; i++) {

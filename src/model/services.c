@@ -64,6 +64,16 @@ static bool has_addr(const struct workload *w, const struct addr *a) {
     return false;
 }
 
+static void place_hints(struct builder *b, const struct service_endpoint_spec *e, struct place *p) {
+    cleanup_free struct str *zones = e->n_for_zones ? calloc(e->n_for_zones, sizeof(*zones)) : NULL;
+
+    b->failed |= e->n_for_zones && !zones;
+    for (size_t i = 0; zones && i < e->n_for_zones; i++)
+        zones[i] = build_str(b, e->for_zones[i]);
+    p->for_zones = build_blob(b, zones, zones ? e->n_for_zones * sizeof(*zones) : 0);
+    p->n_for_zones = p->for_zones ? e->n_for_zones : 0;
+}
+
 /* What the slice or entry leaves out, the workload tells. */
 static const struct place *place_of(struct builder *b, const struct workload *w, const struct service_endpoint_spec *e) {
     struct place p;
@@ -74,6 +84,7 @@ static const struct place *place_of(struct builder *b, const struct workload *w,
     p.subzone = w && w->about->subzone.n ? w->about->subzone : build_str(b, e->subzone);
     p.node = w && w->node.n ? w->node : build_str(b, e->node);
     p.network = w ? w->network : e->network.n ? build_str(b, e->network) : b->world->settings.network;
+    place_hints(b, e, &p);
     return build_blob(b, &p, sizeof(p));
 }
 
@@ -149,6 +160,19 @@ static int compare_endpoints(const void *x, const void *y) {
     return memcmp(&a->addr, &c->addr, sizeof(a->addr));
 }
 
+/* Hints are a plan for all of a service's endpoints: one without them, and they are out of date. */
+static void set_distribution(struct builder *b, const struct service_spec *s, size_t n, struct service_inside *in) {
+    const struct ns_info *ns = build_ns(b, s->ns);
+    size_t n_ready = 0, n_hinted = 0;
+
+    in->distribution = s->has_distribution ? s->distribution : ns && ns->spec ? ns->spec->distribution : TRAFFIC_ANY;
+    for (size_t i = 0; i < n && in->endpoints[i].ready && !b->failed; i++) {
+        n_ready++;
+        n_hinted += in->endpoints[i].place->n_for_zones > 0;
+    }
+    in->hinted = !s->ignore_hints && n_ready && n_hinted == n_ready;
+}
+
 static void fill(struct builder *b, const struct service_spec *s, const struct hits *hits, struct service *v,
                  struct service_inside *in) {
     struct addr *vips = build_alloc(b, sizeof(*vips), s->n_vips);
@@ -172,7 +196,7 @@ static void fill(struct builder *b, const struct service_spec *s, const struct h
     if (n)
         qsort(all, n, sizeof(*all), compare_endpoints);
     in->endpoints = all;
-    in->distribution = s->distribution;
+    set_distribution(b, s, n, in);
     in->from_slices = s->has_slices && str_is(s->kind, STR("Service"));
     build_service_names(b, s, in);
     v->n_endpoints = n;

@@ -35,6 +35,8 @@ struct identity_slot { /* where workloads of an identity are */
 
 struct place { /* interned; empty: unknown */
     struct str region, zone, subzone, node, network;
+    const struct str *for_zones; /* hints; interned */
+    size_t n_for_zones;
 };
 struct service_endpoint {
     const struct place *place;
@@ -50,6 +52,7 @@ struct service_inside {                       /* beside world.services, same ind
     const struct identity *const *names;      /* of subjectAltNames; see naming.c */
     uint32_t n_names;
     enum traffic_distribution distribution;
+    bool hinted; /* every ready endpoint has hints, and they may be used */
     bool from_slices;
 };
 

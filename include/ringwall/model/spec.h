@@ -83,12 +83,19 @@ struct peer_auth_spec {
     int64_t created_s;
 };
 
+enum traffic_distribution {
+    TRAFFIC_ANY,
+    TRAFFIC_PREFER_CLOSE, /* nearest of region, zone, subzone; another when none is left there */
+    TRAFFIC_PREFER_NODE,  /* the same, and the node before all */
+    TRAFFIC_NODE_ONLY,    /* internalTrafficPolicy: Local */
+};
 enum mesh_label { MESH_LABEL_ABSENT, MESH_LABEL_AMBIENT, MESH_LABEL_NONE };
 struct namespace_spec {
     struct str name;
     struct origin at;
     enum mesh_label mesh;
-    struct str use_waypoint; /* istio.io/use-waypoint; empty: none */
+    struct str use_waypoint;                /* istio.io/use-waypoint; empty: none */
+    enum traffic_distribution distribution; /* of its services that say nothing themselves */
 };
 struct named_port {
     struct str name;
@@ -128,12 +135,8 @@ struct service_endpoint_spec { /* EndpointSlice or inline ServiceEntry endpoint:
     size_t n_ports;
     uint32_t weight;                                 /* 0: the workload's, else 1 */
     struct str node, region, zone, subzone, network; /* empty: the workload's, else unknown */
-};
-enum traffic_distribution {
-    TRAFFIC_ANY,
-    TRAFFIC_PREFER_CLOSE, /* nearest of region, zone, subzone; another when none is left there */
-    TRAFFIC_PREFER_NODE,  /* the same, and the node before all */
-    TRAFFIC_NODE_ONLY,    /* internalTrafficPolicy: Local */
+    struct str *for_zones;                           /* hints: whose clients it is meant for */
+    size_t n_for_zones;
 };
 struct service_spec { /* Service or ServiceEntry */
     struct str kind;
@@ -150,7 +153,9 @@ struct service_spec { /* Service or ServiceEntry */
     struct service_endpoint_spec *endpoints;
     size_t n_endpoints;
     bool publish_not_ready;
+    bool has_distribution; /* else the namespace's */
     enum traffic_distribution distribution;
+    bool ignore_hints;                  /* topology-mode: Disabled */
     bool external;                      /* MESH_EXTERNAL */
     struct text_list subject_alt_names; /* who may answer for it beside its workloads' own identities */
     struct str use_waypoint;

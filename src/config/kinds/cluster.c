@@ -8,6 +8,7 @@ const void *decode_namespace(struct decode *d, const struct object_meta *m, stru
     if (!ns)
         return NULL;
     *ns = (struct namespace_spec){.name = m->name, .at = m->at, .mesh = meta_mesh_label(d, m), .use_waypoint = meta_waypoint(m)};
+    ignore_result(meta_distribution(d, m, &ns->distribution)); /* else any endpoint */
     return ns;
 }
 

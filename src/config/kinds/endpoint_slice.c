@@ -28,6 +28,29 @@ static bool decode_ports(struct decode *d, const struct yaml_node *n, struct ser
     return true;
 }
 
+/* The zones whose clients this endpoint is meant for, as the cluster's controller shares them out. */
+static bool decode_hints(struct decode *d, const struct yaml_node *n, struct service_endpoint_spec *e) {
+    const struct yaml_node *hints = yaml_get(n, "hints"), *zones = yaml_get(hints, "forZones");
+    if (yaml_is_null(hints) || yaml_is_null(zones))
+        return true;
+    if (!decode_sequence(d, zones, "hints.forZones"))
+        return false;
+    e->for_zones = decode_array(d, struct str, zones->n_children);
+    yaml_for_each(it, zones) {
+        const struct yaml_node *name = yaml_get(it, "name");
+        if (d->failed)
+            return false;
+        if (!name) {
+            decode_errorf(d, it, "an element of hints.forZones has no name: write name: and the zone");
+            return false;
+        }
+        if (!decode_str(d, name, "name of a zone", &e->for_zones[e->n_for_zones]))
+            return false;
+        e->n_for_zones += e->for_zones[e->n_for_zones].n > 0;
+    }
+    return true;
+}
+
 static bool decode_endpoint(struct decode *d, const struct yaml_node *n, struct service_endpoint_spec *e) {
     const struct yaml_node *conditions = yaml_get(n, "conditions"), *ready = yaml_get(conditions, "ready");
     const struct yaml_node *addresses = yaml_get(n, "addresses"), *target = yaml_get(n, "targetRef");
@@ -47,6 +70,8 @@ static bool decode_endpoint(struct decode *d, const struct yaml_node *n, struct 
     if (!yaml_is_null(node) && !decode_str(d, node, "nodeName", &e->node))
         return false;
     if (!yaml_is_null(zone) && !decode_str(d, zone, "zone", &e->zone))
+        return false;
+    if (!decode_hints(d, n, e))
         return false;
     /* Consumers use the first address only, says Kubernetes; more than one is deprecated. */
     if (addresses->first && !decode_addr(d, addresses->first, "addresses", &e->addr))

@@ -79,8 +79,9 @@ static bool decode_ports(struct decode *d, const struct yaml_node *ports, struct
     return true;
 }
 
-static void read_distribution(struct decode *d, const struct yaml_node *n, const char *name, struct str word,
-                              struct service_spec *s) {
+/* False: the word is none of ours, which was told. */
+static bool read_distribution(struct decode *d, const struct yaml_node *n, const char *name, struct str word,
+                              enum traffic_distribution *ret) {
     static const struct {
         const char *word;
         enum traffic_distribution means;
@@ -90,18 +91,40 @@ static void read_distribution(struct decode *d, const struct yaml_node *n, const
                 {"PreferSameNetwork", TRAFFIC_ANY}, /* no other network is ever used */
                 {"Any", TRAFFIC_ANY}};
     for (size_t i = 0; i < array_size(rows); i++)
-        if (str_is(word, str_of(rows[i].word))) {
-            s->distribution = rows[i].means;
-            return;
+        if (str_fold_is(word, str_of(rows[i].word))) {
+            *ret = rows[i].means;
+            return true;
         }
     /* Kubernetes lets implementations have words of their own: what we do not know prefers nothing. */
     decode_warnf(d, n,
                  "%s has the unknown value \"%.*s\", which prefers nothing: write PreferSameZone, PreferSameNode or PreferClose",
                  name, (int)min_of(word.n, (size_t)64), word.at);
+    return false;
+}
+
+bool meta_distribution(struct decode *d, const struct object_meta *m, enum traffic_distribution *ret) {
+    static const char key[] = "networking.istio.io/traffic-distribution";
+    const struct yaml_node *n = meta_annotation_node(m, key);
+    return n && read_distribution(d, n, "annotation networking.istio.io/traffic-distribution", meta_annotation(m, key), ret);
+}
+
+/* Auto and no word at all are one: hints are used when every endpoint has them. */
+static void read_topology_mode(struct decode *d, const struct object_meta *m, struct service_spec *s) {
+    static const char *const keys[] = {"service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints"};
+    for (size_t i = 0; i < array_size(keys); i++) {
+        const struct yaml_node *n = meta_annotation_node(m, keys[i]);
+        struct str word = meta_annotation(m, keys[i]);
+        if (!n)
+            continue;
+        s->ignore_hints = !str_fold_is(word, STR("Auto"));
+        if (s->ignore_hints && !str_fold_is(word, STR("Disabled")))
+            decode_warnf(d, n, "annotation %s has the unknown value \"%.*s\", and hints are not used: write Auto or Disabled",
+                         keys[i], (int)min_of(word.n, (size_t)64), word.at);
+        return;
+    }
 }
 
 bool decode_distribution(struct decode *d, const struct object_meta *m, const struct yaml_node *spec, struct service_spec *s) {
-    static const char annotation[] = "networking.istio.io/traffic-distribution";
     static const char *const policies[] = {"Cluster", "Local"};
     const struct yaml_node *n = yaml_get(spec, "trafficDistribution"), *policy = yaml_get(spec, "internalTrafficPolicy");
     struct str word;
@@ -110,15 +133,17 @@ bool decode_distribution(struct decode *d, const struct object_meta *m, const st
     if (!yaml_is_null(n)) {
         if (!decode_str(d, n, "spec.trafficDistribution", &word))
             return false;
-        read_distribution(d, n, "spec.trafficDistribution", word, s);
+        s->has_distribution = read_distribution(d, n, "spec.trafficDistribution", word, &s->distribution);
     }
-    if (meta_annotation_node(m, annotation))
-        read_distribution(d, meta_annotation_node(m, annotation), "annotation networking.istio.io/traffic-distribution",
-                          meta_annotation(m, annotation), s);
+    if (!s->has_distribution)
+        s->has_distribution = meta_distribution(d, m, &s->distribution);
     if (!yaml_is_null(policy) && !decode_enum(d, policy, "spec.internalTrafficPolicy", policies, array_size(policies), &local))
         return false;
-    if (local)
+    if (local) {
+        s->has_distribution = true;
         s->distribution = TRAFFIC_NODE_ONLY;
+    }
+    read_topology_mode(d, m, s);
     return true;
 }
 

@@ -158,14 +158,19 @@ static void distribution(void **state) {
     static const struct {
         const char *name;
         enum traffic_distribution means;
-    } rows[] = {{"close", TRAFFIC_PREFER_CLOSE},
-                {"zone", TRAFFIC_PREFER_CLOSE},
-                {"node", TRAFFIC_PREFER_NODE},
-                {"local", TRAFFIC_NODE_ONLY},
-                {"any", TRAFFIC_ANY}};
+        bool said, no_hints;
+    } rows[] = {{"close", TRAFFIC_PREFER_CLOSE, true, false}, {"zone", TRAFFIC_PREFER_CLOSE, true, false},
+                {"node", TRAFFIC_PREFER_NODE, true, false},   {"local", TRAFFIC_NODE_ONLY, true, false},
+                {"any", TRAFFIC_ANY, false, false},           {"both", TRAFFIC_PREFER_CLOSE, true, false}, /* the field first */
+                {"auto", TRAFFIC_ANY, false, false},          {"disabled", TRAFFIC_ANY, false, true}};
     struct manifest m = parse_file("distribution.yaml");
-    for (size_t i = 0; i < array_size(rows); i++)
-        assert_int_equal(((const struct service_spec *)spec(&m, OBJECT_SERVICE, rows[i].name))->distribution, rows[i].means);
+    for (size_t i = 0; i < array_size(rows); i++) {
+        const struct service_spec *v = spec(&m, OBJECT_SERVICE, rows[i].name);
+        assert_int_equal(v->distribution, rows[i].means);
+        assert_int_equal(v->has_distribution, rows[i].said);
+        assert_int_equal(v->ignore_hints, rows[i].no_hints);
+    }
+    assert_int_equal(((const struct namespace_spec *)spec(&m, OBJECT_NAMESPACE, "shop"))->distribution, TRAFFIC_PREFER_CLOSE);
     const struct service_spec *s = spec(&m, OBJECT_SERVICE_ENTRY, "entry");
     const struct service_endpoint_spec *e = s->endpoints;
     assert_true(s->distribution == TRAFFIC_PREFER_CLOSE && e->weight == 2);
@@ -176,6 +181,9 @@ static void distribution(void **state) {
     e = ((const struct slice_spec *)spec(&m, OBJECT_ENDPOINT_SLICE, "close-x1"))->endpoints;
     assert_str(e[0].node, "node-2");
     assert_str(e[0].zone, "z2");
+    assert_int_equal(e[0].n_for_zones, 2);
+    assert_str(e[0].for_zones[1], "z2");
+    assert_int_equal(e[1].n_for_zones, 0);
     assert_true(e[1].node.n == 0 && e[1].zone.n == 0 && e[1].weight == 0);
     manifest_deinit(&m);
 }

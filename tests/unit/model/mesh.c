@@ -139,6 +139,10 @@ static bool mesh_label(struct str word, enum mesh_label *ret) {
     return true;
 }
 
+static enum traffic_distribution distribution(struct str word) {
+    return str_is(word, STR("close")) ? TRAFFIC_PREFER_CLOSE : str_is(word, STR("node")) ? TRAFFIC_PREFER_NODE : TRAFFIC_ANY;
+}
+
 static void add_ns(struct mesh *m, struct str rest) {
     struct namespace_spec *s = arena_array(&m->arena, struct namespace_spec, 1);
     struct str word, v;
@@ -150,6 +154,8 @@ static void add_ns(struct mesh *m, struct str rest) {
     while (word_next(&rest, ' ', &word)) {
         if (key_value(word, "waypoint", &v))
             s->use_waypoint = keep(m, v);
+        else if (key_value(word, "prefer", &v))
+            s->distribution = distribution(v);
         else
             assert_true(mesh_label(word, &s->mesh));
     }
@@ -396,9 +402,11 @@ static void add_service(struct mesh *m, struct str rest, struct str kind) {
         else if (key_value(word, "names", &v))
             s->subject_alt_names = list_of(m, v);
         else if (key_value(word, "prefer", &v))
-            s->distribution = str_is(v, STR("close")) ? TRAFFIC_PREFER_CLOSE : TRAFFIC_PREFER_NODE;
+            s->has_distribution = true, s->distribution = distribution(v);
         else if (str_is(word, STR("local")))
-            s->distribution = TRAFFIC_NODE_ONLY;
+            s->has_distribution = true, s->distribution = TRAFFIC_NODE_ONLY;
+        else if (str_is(word, STR("nohints")))
+            s->ignore_hints = true;
         else if (str_is(word, STR("external")))
             s->external = true;
         else if (str_is(word, STR("notready")))
@@ -408,6 +416,14 @@ static void add_service(struct mesh *m, struct str rest, struct str kind) {
     }
     m->service = s;
     push(m, &m->input.services, &m->input.n_services, s);
+}
+
+static void zones_of(struct mesh *m, struct str v, struct service_endpoint_spec *e) {
+    struct str one;
+    e->for_zones = arena_array(&m->arena, struct str, n_pieces(v, ','));
+    assert_non_null(e->for_zones);
+    while (word_next(&v, ',', &one))
+        e->for_zones[e->n_for_zones++] = keep(m, one);
 }
 
 static void add_slice(struct mesh *m, struct str rest) {
@@ -437,6 +453,8 @@ static void add_slice(struct mesh *m, struct str rest) {
             e->network = keep(m, v);
         else if (key_value(word, "weight", &v))
             e->weight = (uint32_t)number(v);
+        else if (key_value(word, "zones", &v))
+            zones_of(m, v, e);
         else if (str_is(word, STR("unready")))
             e->ready = false;
         else

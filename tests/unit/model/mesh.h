@@ -5,15 +5,15 @@
  * comma-separated, an empty string in a list is written ''. Words are separated by blanks.
  *
  *   node NAME | domain TD | alias TD | root NS | network NET
- *   ns NAME [ambient|none] [waypoint=X]
+ *   ns NAME [ambient|none] [waypoint=X] [prefer=close|node]
  *   pod NS/NAME [ip=A,B] [sa=X] [node=N] [labels=k:v,k:v] [ports=name:80,...] [ambient|none|host|unready|dying]
  *               [uid=X] [network=N] [weight=3] [waypoint=X] [at=REGION/ZONE/SUBZONE]          entry ...: the same, a WorkloadEntry
  *   policy ACTION NS/NAME [selector=k:v,...] [dry] [refs]
  *   rule [from f=a,b g=c | to ports=80 | when key=a,b key2!=c]       belongs to the policy before it; {} is "rule"
  *   auth NS/NAME [MODE] [selector=k:v] [created=5] [port=80:DISABLE]...
  *   service NS/NAME [vip=A,B] [ports=name:80:8080 or name:80:=http] [selector=k:v] [external] [notready] [waypoint=X]
- *           [names=SPIFFE,...] [prefer=close|node] [local]
- *   slice [pod=NAME] [ip=A] [ports=name:8080,...] [unready] [node=N] [at=R/Z/S] [network=N] [weight=3]          belongs to the
+ *           [names=SPIFFE,...] [prefer=close|node|any] [local] [nohints]
+ *   slice [pod=NAME] [ip=A] [ports=name:8080,...] [unready] [node=N] [at=R/Z/S] [network=N] [weight=3] [zones=z1,z2]       belongs to the
  * service before it */
 #pragma once
 

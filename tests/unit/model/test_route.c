@@ -249,6 +249,45 @@ static void near_ones_first(void **state) {
     mesh_deinit(&m);
 }
 
+/* The cluster's controller shares endpoints out among zones: its plan counts when it is whole, and when nothing else was said. */
+static void hints_are_followed_when_all_have_them(void **state) {
+    static const char text[] =
+        "ns app ambient\nns near ambient prefer=close\n"
+        "pod app/one ip=10.1.0.1 at=r1/z1\npod app/two ip=10.1.0.2 at=r1/z2\npod app/three ip=10.1.0.3 at=r1/z3\n"
+        "pod app/lost ip=10.1.0.4\n"
+        "external-entry app/whole vip=10.2.0.1 ports=http:80\n"
+        "slice ip=192.0.2.1 at=/z1 zones=z1\nslice ip=192.0.2.2 at=/z1 zones=z2,z1\nslice ip=192.0.2.3 at=/z2 zones=z2\n"
+        "slice ip=192.0.2.4 at=/z1 unready\n"
+        "external-entry app/partly vip=10.2.0.2 ports=http:80\n"
+        "slice ip=192.0.2.1 zones=z1\nslice ip=192.0.2.2 zones=z2\nslice ip=192.0.2.3\n"
+        "external-entry app/off vip=10.2.0.3 ports=http:80 nohints\nslice ip=192.0.2.1 zones=z1\nslice ip=192.0.2.2 zones=z2\n"
+        "external-entry app/own vip=10.2.0.4 ports=http:80 prefer=close\n"
+        "slice ip=192.0.2.1 at=/z1 zones=z2\nslice ip=192.0.2.2 at=/z2 zones=z1\n"
+        "external-entry near/all vip=10.2.0.5 ports=http:80\nslice ip=192.0.2.1 at=/z1\nslice ip=192.0.2.2 at=/z2\n"
+        "external-entry near/any vip=10.2.0.6 ports=http:80 prefer=any\nslice ip=192.0.2.1 at=/z1\nslice ip=192.0.2.2 at=/z2\n";
+    static const struct {
+        const char *client, *dialled, *chosen;
+    } rows[] = {
+        {"one", "10.2.0.1:80", "bc"},                                  /* z1 */
+        {"two", "10.2.0.1:80", "cd"},                                  /* z2 */
+        {"three", "10.2.0.1:80", "bcd"},                               /* nobody is meant for z3: everybody */
+        {"lost", "10.2.0.1:80", "bcd"},                                /* in no zone that is known */
+        {"one", "10.2.0.2:80", "bcd"},                                 /* one without a hint: the plan is old */
+        {"one", "10.2.0.3:80", "bc"},                                  /* topology-mode: Disabled */
+        {"one", "10.2.0.4:80", "b"},                                   /* what the service says itself counts before */
+        {"one", "10.2.0.5:80", "b"},                                   /* the namespace's word */
+        {"two", "10.2.0.5:80", "c"},     {"one", "10.2.0.6:80", "bc"}, /* the service's word against it */
+    };
+    struct mesh m;
+    mesh_make(&m, text);
+    for (size_t i = 0; i < array_size(rows); i++) {
+        const char *got = seen(&m, rows[i].client, rows[i].dialled, NULL);
+        if (strcmp(got, rows[i].chosen))
+            fail_msg("row %zu: %s to %s: %s", i, rows[i].client, rows[i].dialled, got);
+    }
+    mesh_deinit(&m);
+}
+
 static void when_near_ones_were_tried_the_next(void **state) {
     struct mesh m;
     struct route_tried tried = {.n = 0};
@@ -326,6 +365,7 @@ int main(void) {
                                        cmocka_unit_test(choice_follows_weight),
                                        cmocka_unit_test(tried_ones_are_not_taken_again),
                                        cmocka_unit_test(near_ones_first),
+                                       cmocka_unit_test(hints_are_followed_when_all_have_them),
                                        cmocka_unit_test(when_near_ones_were_tried_the_next),
                                        cmocka_unit_test(ejected_ones_only_when_nothing_else_is_left),
                                        cmocka_unit_test(headless_services_are_their_pods)};
