@@ -56,8 +56,11 @@ int tls_csr_make(const struct tls_key *key, const struct identity *identity, str
     uint8_t info[4096], whole[4096 + SIGNATURE_BYTES_MAX + 64], signature[SIGNATURE_BYTES_MAX];
     struct der_out i = DER_OUT(info), o = DER_OUT(whole);
     size_t n, mark;
-    check(!identity_is_none(identity));
-    put_attributes(&i, identity);
+    if (identity) {
+        check(!identity_is_none(identity));
+        put_attributes(&i, identity);
+    } else
+        der_put_tagged(&i, DER_CONTEXT_CONSTRUCTED(0), NULL, 0); /* attributes are not optional (RFC 2986 4.1) */
     mark = i.n;
     der_put_der(&i, key_spki(key));
     der_wrap(&i, DER_SEQUENCE, mark);
@@ -101,6 +104,8 @@ static enum tls_csr_verdict attributes_read(struct der attributes, const struct 
         if (!san_uris(x.san, &n_uri, &uri))
             return TLS_CSR_MALFORMED;
         /* One name in all, and it is the expected URI, byte for byte. */
+        if (!expected)
+            continue;
         if (n_uri != 1 || !der_next(&names, &first) || names.n || !str_is(uri, identity_uri(expected)))
             return TLS_CSR_SAN;
     }

@@ -8,6 +8,7 @@
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
 #include <ringwall/base/rng.h>
+#include <ringwall/model/addr.h>
 
 #include "cert_view.h"
 #include "csr.h"
@@ -31,10 +32,11 @@ static void put_key_usage(struct der_out *o, unsigned usage) {
     wrap_extension(o, 15, true, mark);
 }
 
-static void put_eku(struct der_out *o) {
+static void put_eku(struct der_out *o, bool client_too) {
     static const uint8_t server[] = {0x2b, 6, 1, 5, 5, 7, 3, 1}, client[] = {0x2b, 6, 1, 5, 5, 7, 3, 2};
     size_t mark = o->n;
-    der_put_tagged(o, DER_OID, client, sizeof(client));
+    if (client_too)
+        der_put_tagged(o, DER_OID, client, sizeof(client));
     der_put_tagged(o, DER_OID, server, sizeof(server));
     der_wrap(o, DER_SEQUENCE, mark);
     wrap_extension(o, 37, false, mark);
@@ -135,34 +137,72 @@ static int issuer_view(const struct tls_issuer *issuer, struct cert_view *ret) {
     return 0;
 }
 
-int tls_issue_leaf(const struct tls_issuer *issuer, const struct tls_csr *csr, const struct identity *identity, int64_t now_s,
-                   int64_t ttl_s, struct tls_der *ret) {
-    uint8_t list[2048], name[2];
-    struct der_out x = DER_OUT(list), subject = DER_OUT(name);
+/* `x` holds the list of names; the rest of a leaf is put around it. */
+static int issue_leaf(const struct tls_issuer *issuer, const struct tls_csr *csr, struct der_out *x, bool client_too, int64_t now_s,
+                      int64_t ttl_s, struct tls_der *ret) {
+    uint8_t name[2];
+    struct der_out subject = DER_OUT(name);
     struct cert_view i;
     int r = issuer_view(issuer, &i);
     if (r)
         return err_trace(r);
-    check(ttl_s > 0 && !identity_is_none(identity));
+    check(ttl_s > 0);
     if (now_s >= i.not_after)
         return 1;
     /* Written backwards: usage, extended usage, basic constraints, issuer's key, name. */
-    san_put(&x, identity);
-    wrap_extension(&x, 17, true, 0);
-    put_aki(&x, &i);
-    put_basic(&x, false, -1);
-    put_eku(&x);
-    put_key_usage(&x, KEY_USAGE_DIGITAL_SIGNATURE | KEY_USAGE_KEY_ENCIPHERMENT);
+    wrap_extension(x, 17, true, 0);
+    put_aki(x, &i);
+    put_basic(x, false, -1);
+    put_eku(x, client_too);
+    put_key_usage(x, KEY_USAGE_DIGITAL_SIGNATURE | KEY_USAGE_KEY_ENCIPHERMENT);
     der_put_tagged(&subject, DER_SEQUENCE, NULL, 0);
-    if (x.full)
+    if (x->full)
         return err_origin(-EOVERFLOW);
     struct tbs t = {.subject = der_out_bytes(&subject),
                     .issuer = i.subject,
                     .spki = {csr->spki, csr->n},
                     .not_before = now_s - TLS_BACKDATE_S,
                     .not_after = ttl_s < i.not_after - now_s ? now_s + ttl_s : i.not_after,
-                    .extensions = der_out_bytes(&x)};
+                    .extensions = der_out_bytes(x)};
     return err_trace(sign_certificate(issuer->key, &t, ret));
+}
+
+int tls_issue_leaf(const struct tls_issuer *issuer, const struct tls_csr *csr, const struct identity *identity, int64_t now_s,
+                   int64_t ttl_s, struct tls_der *ret) {
+    uint8_t list[2048];
+    struct der_out x = DER_OUT(list);
+    check(!identity_is_none(identity));
+    san_put(&x, identity);
+    return err_trace(issue_leaf(issuer, csr, &x, true, now_s, ttl_s, ret));
+}
+
+/* A letter, digit, dash or dot each, at most 253; no wildcard: what this certificate is for, its owner lists. */
+static bool dns_name_valid(struct str name) {
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.at[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.'))
+            return false;
+    }
+    return name.n > 0 && name.n <= 253;
+}
+
+int tls_issue_server(const struct tls_issuer *issuer, const struct tls_csr *csr, const struct str *names, size_t n_names,
+                     int64_t now_s, int64_t ttl_s, struct tls_der *ret) {
+    uint8_t list[6 * 1024];
+    struct der_out x = DER_OUT(list);
+    for (size_t i = n_names; i-- > 0;) {
+        struct addr a;
+        if (addr_parse(names[i], &a))
+            der_put_tagged(&x, DER_CONTEXT(7), addr_is_v4(&a) ? a.bytes + 12 : a.bytes, addr_is_v4(&a) ? 4 : 16);
+        else if (dns_name_valid(names[i]))
+            der_put_tagged(&x, DER_CONTEXT(2), names[i].at, names[i].n);
+        else
+            return 1;
+    }
+    der_wrap(&x, DER_SEQUENCE, 0);
+    if (n_names == 0 || x.full)
+        return 1;
+    return err_trace(issue_leaf(issuer, csr, &x, false, now_s, ttl_s, ret));
 }
 
 static int issue_authority(const struct tls_key *signing, const struct cert_view *issuer, const struct tls_key *subject_key,

@@ -10,7 +10,7 @@
 
 enum { TLS_BACKDATE_S = 120 };
 
-/* PKCS#10, empty subject, one critical SAN extension with the URI; DER. */
+/* PKCS#10, empty subject, one critical SAN extension with the URI; DER. identity NULL: without any name. */
 int tls_csr_make(const struct tls_key *key, const struct identity *identity, struct tls_der *ret) must_check;
 enum tls_csr_verdict {
     TLS_CSR_OK = 0,
@@ -20,6 +20,7 @@ enum tls_csr_verdict {
     TLS_CSR_SAN = 4,       /* carries a SAN other than exactly one URI equal to the expected one */
 };
 struct tls_csr; /* checked request: its public key */
+/* expected NULL: what names it carries does not matter. */
 int tls_csr_read(const uint8_t *der, size_t n, const struct identity *expected, struct tls_csr **ret) must_check;
 struct tls_csr *tls_csr_free(struct tls_csr *c);
 DEFINE_FREEP(struct tls_csr, tls_csr_free)
@@ -34,6 +35,10 @@ struct tls_issuer {
 /* Signs with the issuer's key. now_s is wall time; ttl_s > 0. 1: the issuer's certificate is over. */
 int tls_issue_leaf(const struct tls_issuer *issuer, const struct tls_csr *csr, const struct identity *identity, int64_t now_s,
                    int64_t ttl_s, struct tls_der *ret) must_check;
+
+/* A TLS server's leaf: DNS names, or addresses where a name is one; serverAuth only. 1: as above, or a name cannot be written. */
+int tls_issue_server(const struct tls_issuer *issuer, const struct tls_csr *csr, const struct str *names, size_t n_names,
+                     int64_t now_s, int64_t ttl_s, struct tls_der *ret) must_check;
 
 struct tls_ca_spec {
     struct str trust_domain; /* subject O */
