@@ -81,7 +81,7 @@ int capture_netns_socket(int netns_fd, int family, int *ret_fd) {
 
 static bool is_it(const char *path, uint64_t ino, int *ret_fd) {
     cleanup_fd int fd = -1;
-    uint64_t got;
+    uint64_t got = 0;
     if (netns_open(path, &fd, &got) != 0 || got != ino)
         return false;
     *ret_fd = take_fd(fd);
