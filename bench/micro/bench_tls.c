@@ -18,7 +18,7 @@ static struct pki pki;
 static struct pki_node node;
 
 static void end_open(struct end *e) {
-    struct tls_session_options o = {.context = e->context, .in = &e->in, .out = &e->out};
+    struct tls_session_options o = {.context = e->context, .trust = pki.trust, .in = &e->in, .out = &e->out};
     check(tls_session_new(&o, &e->session) == 0);
 }
 

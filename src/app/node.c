@@ -7,6 +7,7 @@
 #include <ringwall/base/rng.h>
 #include <ringwall/mail/ask.h>
 #include <ringwall/mail/quit.h>
+#include <ringwall/mail/trust.h>
 #include <ringwall/mail/world.h>
 #include <ringwall/wire/json.h>
 
@@ -166,7 +167,10 @@ void node_handle(struct node *n, struct mail *m, bool *ret_quit) {
         node_world_changed(n);
     else if (m->type == &mail_credential_type)
         node_credential(n, container_of(m, struct mail_credential, mail));
-    else if (m->type == &mail_pod_gone_type)
+    else if (m->type == &mail_trust_type) { /* main makes no handshakes: to have read it is to have adopted it */
+        ignore_result(mail_trust_adopted(container_of(m, struct mail_trust, mail))); /* its thread ended: nobody waits */
+        return;
+    } else if (m->type == &mail_pod_gone_type)
         node_pod_gone(n, container_of(m, struct mail_pod_gone, mail)->id);
     else if (m->type == &mail_ask_type)
         node_answer(n, container_of(m, struct mail_ask, mail));

@@ -143,7 +143,7 @@ static int load_bundles(struct daemon *d) {
         struct tls_der_list roots = TLS_DER_LIST_NULL;
         r = tls_certs_from_pem((struct str){pem, n}, TLS_BUNDLE_MAX, &roots);
         if (r == 0)
-            r = tls_bundle_new(c->ca.bundles[i].name, &roots, &d->bundles[d->n_bundles]);
+            r = tls_bundle_new(c->ca.bundles[i].name, &roots, NULL, &d->bundles[d->n_bundles]);
         tls_der_list_deinit(&roots);
         if (r != 0)
             return complain(path, r, "holds no readable CA certificates in PEM form");

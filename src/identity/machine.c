@@ -24,7 +24,8 @@ int machine_init(struct machine *m, const struct identity_options *o) {
     list_init(&m->queue);
     list_init(&m->flight);
     rng_seed_random(&m->rng);
-    return err_trace(map_init(&m->entries, 64));
+    int r = trust_init(m);
+    return r ? err_trace(r) : err_trace(map_init(&m->entries, 64));
 }
 
 static void entry_free(struct machine *m, struct entry *e) {
@@ -47,6 +48,7 @@ void machine_deinit(struct machine *m) {
         entry_free(m, map_entry(n, struct entry, by_identity));
     }
     map_deinit(&m->entries);
+    trust_deinit(m);
 }
 
 static struct entry *entry_find(const struct machine *m, const struct identity *i) {
@@ -69,8 +71,10 @@ static void entry_place(struct machine *m, struct entry *e, int place, bool in_f
 }
 
 /* To every worker and to main: the credential in force, or that there is none and why. */
-static void tell_all(struct machine *m, const struct entry *e) {
+static void tell_all(struct machine *m, const struct entry *e, const struct moment *now) {
     for (size_t i = 0; i < m->o.n_workers; i++) {
+        if (e->credential && !trust_tell(m, i, now))
+            continue; /* it asks for the credential again when it misses it */
         struct mail_credential *mail = mail_credential_new(&e->identity, e->credential, e->credential ? NULL : e->why);
         if (!mail || mailbox_post(m->o.workers[i], &mail->mail) != 0) {
             log_error("identity", "a worker did not take the news about " STR_FMT, STR_ARG(identity_uri(&e->identity)));
@@ -80,12 +84,12 @@ static void tell_all(struct machine *m, const struct entry *e) {
     }
 }
 
-static void entry_withdraw(struct machine *m, struct entry *e, const char *why) {
+static void entry_withdraw(struct machine *m, struct entry *e, const char *why, const struct moment *now) {
     if (!e->credential)
         return;
     e->credential = tls_credential_unref(e->credential);
     snprintf(e->why, sizeof(e->why), "%s", why);
-    tell_all(m, e);
+    tell_all(m, e, now);
 }
 
 static struct entry *entry_new(struct machine *m, const struct identity *i) {
@@ -102,7 +106,6 @@ static struct entry *entry_new(struct machine *m, const struct identity *i) {
 }
 
 void machine_set(struct machine *m, const struct identity *items, size_t n, const struct moment *now) {
-    (void)now;
     size_t cursor = 0;
     struct map_node *node = NULL;
     while ((node = map_next(&m->entries, &cursor, node)))
@@ -121,7 +124,7 @@ void machine_set(struct machine *m, const struct identity *items, size_t n, cons
         node = map_next(&m->entries, &cursor, node);
         if (e->kept)
             continue;
-        entry_withdraw(m, e, "no workload of this node has the identity any more");
+        entry_withdraw(m, e, "no workload of this node has the identity any more", now);
         entry_free(m, e);
     }
 }
@@ -135,7 +138,7 @@ void machine_want(struct machine *m, const struct identity *i, const struct mome
     if (!e)
         return; /* not of this node: the worker's own deadline ends the wait */
     if (has_valid(e, now->wall_s)) {
-        tell_all(m, e); /* the worker missed the news */
+        tell_all(m, e, now); /* the worker missed the news */
         return;
     }
     /* Someone waits: to the front, and the back-off is cut, but never below its first step. */
@@ -168,7 +171,7 @@ static void entry_failed(struct machine *m, struct entry *e, const struct moment
     entry_place(m, e, ENTRY_IDLE, false);
     log_warn("identity", "no new certificate for " STR_FMT ": %s", STR_ARG(identity_uri(&e->identity)), e->why);
     if (!has_valid(e, now->wall_s))
-        tell_all(m, e);
+        tell_all(m, e, now);
 }
 
 /* When to renew: rotateAt of the life, less up to 0.05 of it, so that a node's certificates do not all renew at once. */
@@ -230,49 +233,6 @@ static struct entry *in_flight(struct machine *m, uint64_t id) {
     return NULL;
 }
 
-static bool has_bundle(const struct machine *m, struct str trust_domain) {
-    for (size_t i = 0; i < m->o.n_bundles; i++)
-        if (str_is(tls_bundle_trust_domain(m->o.bundles[i]), trust_domain))
-            return true;
-    return false;
-}
-
-/* Our own roots under the names that have no bundle of their own: our trust domain, always, and its aliases. */
-static int add_own(const struct machine *m, const struct tls_der_list *roots, struct tls_bundle **to, size_t *n) {
-    int r = tls_bundle_new(m->o.trust_domain, roots, &to[*n]);
-    *n += r == 0;
-    for (size_t i = 0; r == 0 && i < m->o.n_aliases; i++) {
-        if (has_bundle(m, m->o.aliases[i]) || str_is(m->o.aliases[i], m->o.trust_domain))
-            continue;
-        r = tls_bundle_new(m->o.aliases[i], roots, &to[*n]);
-        *n += r == 0;
-    }
-    return r;
-}
-
-/* Our own trust domain's roots are the last element of the answer; the other bundles are the options'. */
-static int make_trust(struct machine *m, struct str roots_pem, struct tls_trust **ret) {
-    struct tls_der_list roots cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
-    cleanup_free struct tls_bundle **all = calloc(m->o.n_bundles + 1 + m->o.n_aliases, sizeof(struct tls_bundle *));
-    size_t n = 0;
-    if (!all)
-        return err_origin(-ENOMEM);
-    int r = tls_certs_from_pem(roots_pem, TLS_BUNDLE_MAX, &roots);
-    if (r == 0)
-        r = add_own(m, &roots, all, &n);
-    size_t n_own = n;
-    for (size_t i = 0; i < m->o.n_bundles; i++)
-        if (!str_is(tls_bundle_trust_domain(m->o.bundles[i]), m->o.trust_domain))
-            all[n++] = m->o.bundles[i];
-    struct tls_trust *trust = r == 0 ? tls_trust_new(all, n, ++m->trust_generation) : NULL;
-    for (size_t i = 0; i < n_own; i++)
-        tls_bundle_unref(all[i]); /* the trust has its own references */
-    if (r != 0)
-        return r;
-    *ret = trust;
-    return trust ? 0 : err_origin(-ENOMEM);
-}
-
 static int read_chain(const struct ca_response *p, struct tls_der_list *ret) {
     for (size_t i = 0; i + 1 < p->n_chain; i++) {
         struct tls_der_list one cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
@@ -290,14 +250,13 @@ static void entry_answered(struct machine *m, struct entry *e, const struct ca_r
         entry_failed(m, e, now, p->message);
         return;
     }
-    cleanup(tls_trust_unrefp) struct tls_trust *trust = NULL;
     struct tls_credential_spec spec = {.identity = &e->identity, .key = e->key, .generation = e->generation + 1};
     struct tls_credential *fresh = NULL;
     const char *why = "the CA's answer cannot be read";
     int r = p->n_chain >= 2 ? read_chain(p, &spec.chain) : 1;
     if (r == 0)
-        r = make_trust(m, p->chain[p->n_chain - 1], &trust);
-    spec.trust = trust;
+        r = trust_from_answer(m, p->chain[p->n_chain - 1], now);
+    spec.trust = m->trust;
     if (r == 0)
         r = tls_credential_new(&spec, now->wall_s, &fresh, &why);
     if (r != 0) {
@@ -316,7 +275,7 @@ static void entry_answered(struct machine *m, struct entry *e, const struct ca_r
     e->rotate_s = rotation_of(m, fresh);
     m->n_issued++;
     entry_place(m, e, ENTRY_IDLE, false);
-    tell_all(m, e);
+    tell_all(m, e, now);
 }
 
 void machine_answer(struct machine *m, const uint8_t *bytes, size_t n, const struct moment *now) {
@@ -340,6 +299,7 @@ static bool needs_request(const struct entry *e, const struct moment *now) {
 
 int machine_tick(struct machine *m, const struct moment *now) {
     uint64_t next_ns = now->mono_ns + NS_PER_S;
+    trust_tick(m, now);
     list_for_each_safe (it, &m->flight) {
         struct entry *e = list_entry(it, struct entry, link);
         if (now->mono_ns >= e->asked_ns + ANSWER_TIMEOUT_MS * NS_PER_MS)
@@ -348,7 +308,7 @@ int machine_tick(struct machine *m, const struct moment *now) {
     list_for_each_safe (it, &m->idle) {
         struct entry *e = list_entry(it, struct entry, link);
         if (e->credential && now->wall_s >= tls_credential_not_after(e->credential))
-            entry_withdraw(m, e, "the certificate has expired");
+            entry_withdraw(m, e, "the certificate has expired", now);
         if (needs_request(e, now))
             entry_place(m, e, ENTRY_QUEUED, false);
         else if (e->try_ns > now->mono_ns)

@@ -14,6 +14,7 @@ enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_MAX_MS = 150 * 1000,
     ANSWER_TIMEOUT_MS = 10 * 1000,
+    TRUST_ADOPT_TIMEOUT_MS = 10 * 1000, /* then a reader that has not adopted new bundles is told in log and status */
     BACKOFF_PARTS_OF_REST = 20, /* with a valid credential: tried at least every 1/20 of what remains of its life */
 };
 
@@ -38,12 +39,22 @@ struct entry {
     char why[160]; /* the last failure; empty after a success */
 };
 
+/* One of those who are told credentials and trust. */
+struct reader {
+    uint64_t told, adopted; /* generations of the trust */
+    uint64_t told_ns;
+    bool late;
+};
 struct machine {
     struct identity_options o;
     struct map entries;
     struct list idle, queue, flight;
     size_t n_flight;
     uint64_t next_request_id, trust_generation;
+    struct tls_trust *trust; /* in force; NULL: none yet */
+    char *roots_pem;         /* that it was made from */
+    struct reader *readers;  /* as o.workers */
+    uint64_t n_late;
     struct rng rng;
     uint64_t n_issued, n_failed;
 };
@@ -55,6 +66,17 @@ void machine_want(struct machine *m, const struct identity *i, const struct mome
 void machine_answer(struct machine *m, const uint8_t *bytes, size_t n, const struct moment *now);
 /* Starts what is due. Returns after how many milliseconds to come again, at most 1000 (a clock may jump). */
 int machine_tick(struct machine *m, const struct moment *now);
+
+/* trust.c */
+struct mail_trust;
+int trust_init(struct machine *m) must_check;
+void trust_deinit(struct machine *m);
+/* The roots that came with a certificate, put in force when they differ. 0, or 1: they cannot be used. */
+int trust_from_answer(struct machine *m, struct str roots_pem, const struct moment *now) must_check;
+/* Does the reader know the trust in force? Tells it if not; false: its mailbox is full, or there is no trust yet. */
+bool trust_tell(struct machine *m, size_t reader, const struct moment *now) must_check;
+void trust_adopted(struct machine *m, const struct mail_trust *mail);
+void trust_tick(struct machine *m, const struct moment *now);
 
 /* report.c */
 struct growing;

@@ -8,6 +8,7 @@
 #include <ringwall/base/thread.h>
 #include <ringwall/mail/ask.h>
 #include <ringwall/mail/bytes.h>
+#include <ringwall/mail/trust.h>
 
 #include "machine.h"
 
@@ -40,7 +41,9 @@ static void handle(struct machine *m, struct mail *mail) {
     else if (mail->type == &mail_bytes_type) {
         struct mail_bytes *bytes = container_of(mail, struct mail_bytes, mail);
         machine_answer(m, bytes->bytes, bytes->n, &now);
-    } else if (mail->type == &mail_ask_type)
+    } else if (mail->type == &mail_trust_type)
+        trust_adopted(m, container_of(mail, struct mail_trust, mail));
+    else if (mail->type == &mail_ask_type)
         answer(m, container_of(mail, struct mail_ask, mail));
     mail_free(mail);
 }

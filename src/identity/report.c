@@ -33,14 +33,13 @@ static void write_cert(struct json_writer *w, const struct tls_der *der, const c
     json_end(w);
 }
 
-static void write_certificates(struct json_writer *w, const struct tls_credential *c) {
+static void write_certificates(struct json_writer *w, const struct tls_credential *c, const struct tls_trust *trust) {
     const struct tls_der_list *chain = tls_credential_chain(c);
     json_array(w, "certChain");
     for (size_t i = 0; i < chain->n; i++)
         write_cert(w, &chain->items[i], i == 0 ? "Leaf" : "Intermediate");
     json_end(w);
     json_array(w, "rootCerts");
-    const struct tls_trust *trust = tls_credential_trust(c);
     for (size_t b = 0; b < trust->n; b++) {
         const struct tls_der_list *roots = tls_bundle_roots(trust->bundles[b]);
         for (size_t i = 0; i < roots->n; i++)
@@ -49,7 +48,7 @@ static void write_certificates(struct json_writer *w, const struct tls_credentia
     json_end(w);
 }
 
-static void write_entry(struct json_writer *w, const struct entry *e) {
+static void write_entry(struct json_writer *w, const struct entry *e, const struct tls_trust *trust) {
     json_object(w, NULL);
     json_str(w, "identity", identity_uri(&e->identity));
     if (e->credential)
@@ -61,7 +60,7 @@ static void write_entry(struct json_writer *w, const struct entry *e) {
     if (e->credential) {
         json_u64(w, "generation", e->generation);
         write_time(w, "nextRotation", e->rotate_s);
-        write_certificates(w, e->credential);
+        write_certificates(w, e->credential, trust);
     }
     if (e->why[0])
         json_z(w, "lastError", e->why);
@@ -75,7 +74,7 @@ void report_certs(const struct machine *m, struct growing *to) {
     size_t cursor = 0;
     struct map_node *n = NULL;
     while ((n = map_next(&m->entries, &cursor, n)))
-        write_entry(&w, map_entry(n, struct entry, by_identity));
+        write_entry(&w, map_entry(n, struct entry, by_identity), m->trust);
     json_end(&w);
 }
 

@@ -8,6 +8,7 @@
 #include <ringwall/mail/credential.h>
 #include <ringwall/mail/pod.h>
 #include <ringwall/mail/quit.h>
+#include <ringwall/mail/trust.h>
 #include <ringwall/mail/world.h>
 
 static struct mail *plain_free(struct mail *m) {
@@ -91,6 +92,33 @@ struct mail_credential *mail_credential_new(const struct identity *i, struct tls
     if (why)
         strncpy(m->why, why, sizeof(m->why) - 1);
     return m;
+}
+
+static struct mail *trust_free(struct mail *mail) {
+    struct mail_trust *m = container_of(mail, struct mail_trust, mail);
+    tls_trust_unref(m->trust);
+    if (m->reply)
+        mailbox_unref(m->reply);
+    return plain_free(mail);
+}
+const struct mail_type mail_trust_type = {"trust", trust_free};
+struct mail_trust *mail_trust_new(struct tls_trust *trust, unsigned reader, struct mailbox *reply) {
+    struct mail_trust *m = mail_alloc(sizeof(*m), &mail_trust_type);
+    if (!m)
+        return NULL;
+    m->trust = tls_trust_ref(trust);
+    m->reader = reader;
+    m->reply = reply ? mailbox_ref(reply) : NULL;
+    return m;
+}
+bool mail_trust_adopted(struct mail_trust *m) {
+    struct mailbox *to = take_ptr(m->reply);
+    bool told = to && mailbox_post(to, &m->mail) == 0;
+    if (!told)
+        mail_free(&m->mail);
+    if (to)
+        mailbox_unref(to);
+    return told;
 }
 
 static struct mail *bytes_free(struct mail *mail) {

@@ -64,7 +64,7 @@ void credentials_leave(struct credential_slot *s) {
 }
 
 bool credentials_valid(const struct credential_slot *s) {
-    return s && s->credential && tls_credential_not_after(s->credential) > clock_wall_s();
+    return s && s->credential && s->worker->trust && tls_credential_not_after(s->credential) > clock_wall_s();
 }
 
 struct tls_context *credentials_context(struct credential_slot *s, enum tls_role role) {

@@ -94,7 +94,7 @@ static void tunnel_received(struct ring_op *op, int n, const uint8_t *bytes, boo
 static void tunnel_begin_handshake(struct tunnel *t, struct tls_context *context) {
     t->credential_generation = tls_credential_generation(tls_context_credential(context));
     struct tls_session_options o = {
-        .context = context, .in = &t->in, .out = &t->out, .covers = tunnel_covers, .covers_context = t->worker};
+        .context = context, .trust = t->worker->trust, .in = &t->in, .out = &t->out, .covers = tunnel_covers, .covers_context = t->worker};
     if (tls_session_new(&o, &t->tls)) {
         tunnel_end(t, CLOSE_LIMIT, "no memory for a TLS session");
         return;

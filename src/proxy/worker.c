@@ -160,6 +160,7 @@ struct worker *worker_free(struct worker *w) {
         return NULL;
     if (w->credentials.buckets)
         credentials_forget(w);
+    tls_trust_unref(w->trust);
     while (w->hops && list_first(&w->hops_all))
         hop_release(list_entry(list_first(&w->hops_all), struct hop, in_worker));
     map_deinit(&w->pods);

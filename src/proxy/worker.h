@@ -46,6 +46,7 @@ struct worker {
     struct ejected *ejected;
     struct rng rng;
     struct map pods, credentials, hop_map;
+    struct tls_trust *trust; /* in force; NULL: none yet, and then nobody is trusted */
     struct list pods_all;  /* also those that left and are not free yet */
     struct list flows_all; /* by the world that judged them, oldest first */
     struct list tunnels_all, hops_all;
@@ -78,6 +79,9 @@ void worker_mail(struct worker *w);
 /* judge.c: asks policy again for open flows after a new world, some each turn */
 void judge_begin(struct worker *w, const struct world *world);
 void judge_step(struct worker *w);
+/* trust.c */
+struct tls_trust;
+void trust_arrived(struct worker *w, struct tls_trust *trust); /* takes a reference */
 /* drain.c */
 void drain_begin(struct worker *w, uint64_t deadline_ns, struct mailbox *reply); /* takes the reference; may be NULL */
 void drain_step(struct worker *w);

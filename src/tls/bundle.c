@@ -19,8 +19,9 @@ static struct tls_bundle *bundle_free(struct tls_bundle *b) {
 }
 DEFINE_FREEP(struct tls_bundle, bundle_free)
 
-int tls_bundle_new(struct str trust_domain, const struct tls_der_list *roots, struct tls_bundle **ret) {
-    if (!trust_domain_valid(trust_domain) || roots->n == 0 || roots->n > TLS_BUNDLE_MAX)
+int tls_bundle_new(struct str trust_domain, const struct tls_der_list *roots, const struct tls_der_list *crls,
+                   struct tls_bundle **ret) {
+    if (!trust_domain_valid(trust_domain) || roots->n == 0 || roots->n > TLS_BUNDLE_MAX || (crls && crls->n))
         return 1;
     cleanup(bundle_freep) struct tls_bundle *b = calloc(1, sizeof(*b) + roots->n * sizeof(b->views[0]));
     if (!b)

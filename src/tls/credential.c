@@ -14,7 +14,6 @@ struct tls_credential {
     struct identity identity;
     struct tls_key *key;
     struct tls_der_list chain;
-    struct tls_trust *trust;
     uint64_t generation;
     struct tls_peer self; /* what a peer will see */
 };
@@ -22,7 +21,6 @@ struct tls_credential {
 static struct tls_credential *credential_free(struct tls_credential *c) {
     tls_key_free(c->key);
     tls_der_list_deinit(&c->chain);
-    tls_trust_unref(c->trust);
     free(c);
     return NULL;
 }
@@ -36,7 +34,6 @@ int credential_assemble(struct tls_credential_spec *spec, const struct tls_peer 
     c->key = take_ptr(spec->key);
     c->chain = spec->chain;
     spec->chain = TLS_DER_LIST_NULL;
-    c->trust = tls_trust_ref(spec->trust);
     c->generation = spec->generation;
     c->self = *self;
     *ret = c;
@@ -73,7 +70,7 @@ struct tls_credential *tls_credential_unref(struct tls_credential *c) {
 
 const struct identity *tls_credential_identity(const struct tls_credential *c) { return &c->identity; }
 const struct tls_der_list *tls_credential_chain(const struct tls_credential *c) { return &c->chain; }
-const struct tls_trust *tls_credential_trust(const struct tls_credential *c) { return c->trust; }
+const struct tls_peer *tls_credential_self(const struct tls_credential *c) { return &c->self; }
 uint64_t tls_credential_generation(const struct tls_credential *c) { return c->generation; }
 int64_t tls_credential_not_before(const struct tls_credential *c) { return c->self.leaf.not_before; }
 int64_t tls_credential_not_after(const struct tls_credential *c) { return c->self.chain_not_after; }

@@ -43,6 +43,7 @@ struct tls_session {
     enum tls_session_verdict failure; /* when FAILED */
     const char *error;
     struct tls_context *context;
+    struct tls_trust *trust_in_force; /* NULL once the peer was judged */
     WOLFSSL *ssl;
     struct bufq *in, *out;
     tls_node_covers_fn covers;
@@ -127,7 +128,7 @@ static enum tls_trust_verdict judge_chain(struct tls_session *s, const WOLFSSL_X
         return TLS_TRUST_UNREADABLE;
     enum tls_role role = s->context->role == TLS_ROLE_SERVER ? TLS_ROLE_CLIENT : TLS_ROLE_SERVER;
     enum tls_trust_verdict v =
-        tls_chain_verify(tls_credential_trust(s->context->credential), &chain, role, s->now_s, s->covers, s->covers_context, peer);
+        tls_chain_verify(s->trust_in_force, &chain, role, s->now_s, s->covers, s->covers_context, peer);
     /* The leaf's key is used as the library read it: it must have been able to. For an issuer any complaint but "no
      * signer" (which is not reported) ends it, since the library would keep an issuer that it was told to accept. */
     if (v == TLS_TRUST_OK && (store->error_depth != 0 || !library_opinion_expected(store->error)))
@@ -151,6 +152,7 @@ int session_judge(int library_opinion, WOLFSSL_X509_STORE_CTX *store) {
         return 0;
     }
     s->trust = judge_chain(s, store);
+    s->trust_in_force = tls_trust_unref(s->trust_in_force);
     s->trusted = s->trust == TLS_TRUST_OK;
     if (!s->trusted)
         send_alert(s, trust_alert(s->trust));
@@ -169,6 +171,7 @@ int tls_session_new(const struct tls_session_options *o, struct tls_session **re
     s->covers = o->covers;
     s->covers_context = o->covers_context;
     s->context = tls_context_ref(o->context);
+    s->trust_in_force = tls_trust_ref(o->trust);
     s->ssl = wolfSSL_new(o->context->ctx);
     if (!s->ssl || wolfSSL_UseALPN(s->ssl, alpn, sizeof(alpn) - 1, WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
         return 1;
@@ -185,6 +188,7 @@ struct tls_session *tls_session_free(struct tls_session *s) {
     s->muted = true; /* freeing writes nothing */
     wolfSSL_free(s->ssl);
     tls_context_unref(s->context);
+    tls_trust_unref(s->trust_in_force);
     free(s->peer);
     free(s);
     return NULL;
@@ -299,6 +303,7 @@ int tls_session_close(struct tls_session *s) {
     return TLS_DONE;
 }
 
+struct tls_credential *tls_session_credential(const struct tls_session *s) { return s->context->credential; }
 const struct tls_peer *tls_session_peer(const struct tls_session *s) { return s->state == SESSION_OPEN ? s->peer : NULL; }
 enum tls_trust_verdict tls_session_trust(const struct tls_session *s) { return s->trust; }
 const char *tls_session_error(const struct tls_session *s) { return s->error ? s->error : ""; }

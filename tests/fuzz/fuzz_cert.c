@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     struct tls_der items[] = {{(uint8_t *)(uintptr_t)bytes, at}, {(uint8_t *)(uintptr_t)bytes + at, n - at}};
     struct tls_der_list chain = {.items = items, .n = at < n ? 2 : 1}, roots = {.items = &items[chain.n - 1], .n = 1};
     cleanup(tls_bundle_unrefp) struct tls_bundle *bundle = NULL;
-    int r = tls_bundle_new(STR("cluster.local"), &roots, &bundle);
+    int r = tls_bundle_new(STR("cluster.local"), &roots, NULL, &bundle);
     struct tls_trust trust = {.bundles = &bundle, .n = r == 0};
     enum tls_trust_verdict v = tls_chain_verify(&trust, &chain, TLS_ROLE_CLIENT, 1900000000, NULL, NULL, &peer);
     check(v != TLS_TRUST_OK || (peer.leaf.n_uri_san == 1 && !peer.leaf.is_ca));

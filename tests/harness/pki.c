@@ -31,7 +31,7 @@ void pki_init(struct pki *p, const char *trust_domain, int64_t now_s) {
     check(tls_key_generate(&p->key) == 0 && tls_issue_root(p->key, &spec, &p->root) == 0);
     struct tls_der_list roots = {.items = &p->root, .n = 1};
     cleanup(tls_bundle_unrefp) struct tls_bundle *bundle = NULL;
-    check(tls_bundle_new(spec.trust_domain, &roots, &bundle) == 0);
+    check(tls_bundle_new(spec.trust_domain, &roots, NULL, &bundle) == 0);
     p->trust = tls_trust_new(&bundle, 1, 1);
     check(p->trust);
 }

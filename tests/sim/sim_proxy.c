@@ -13,6 +13,7 @@
 #include <ringwall/mail/ask.h>
 #include <ringwall/mail/credential.h>
 #include <ringwall/mail/pod.h>
+#include <ringwall/mail/trust.h>
 #include <ringwall/wire/json.h>
 
 #include "../unit/model/mesh.h"
@@ -257,6 +258,7 @@ static void post(struct node *n, struct mail *m) { require(m && mailbox_post(n->
 
 static void post_credential(struct scene *s, unsigned node, unsigned generation) {
     struct tls_credential *c = credentials[node][generation];
+    post(&s->nodes[node], &mail_trust_new(pki.trust, 0, NULL)->mail);
     post(&s->nodes[node], &mail_credential_new(tls_credential_identity(c), c, NULL)->mail);
 }
 

@@ -48,15 +48,19 @@ struct tls_cert_facts {
 /* 0, or 1: not a certificate we can read (version 1, malformed, too large). */
 int tls_cert_read(const uint8_t *der, size_t n, struct tls_cert_facts *ret) must_check;
 
-/* Trust anchors of one trust domain. Immutable after it is made, shared by reference count (any thread). */
+/* Trust anchors of one trust domain and the revocation lists of its issuers. Immutable after it is made, shared by reference
+ * count (any thread). Which lists count, and what a missing or an old one means: tls/crl.h. */
 struct tls_bundle;
-/* 1: a root is no CA certificate, or the list is empty */
-int tls_bundle_new(struct str trust_domain, const struct tls_der_list *roots, struct tls_bundle **ret) must_check;
+/* crls: DER each; NULL: none. 1: a root is no CA certificate, the list of roots is empty, or a revocation list cannot be used
+ * (malformed, or it bears a root's name and that root did not sign it; tls_crl_read says more). */
+int tls_bundle_new(struct str trust_domain, const struct tls_der_list *roots, const struct tls_der_list *crls,
+                   struct tls_bundle **ret) must_check;
 struct tls_bundle *tls_bundle_ref(struct tls_bundle *b);
 struct tls_bundle *tls_bundle_unref(struct tls_bundle *b);
 DEFINE_FREEP(struct tls_bundle, tls_bundle_unref)
 struct str tls_bundle_trust_domain(const struct tls_bundle *b);
 const struct tls_der_list *tls_bundle_roots(const struct tls_bundle *b);
+const struct tls_der_list *tls_bundle_crls(const struct tls_bundle *b);
 
 /* The bundles of all trust domains that we know. Immutable, shared. */
 struct tls_trust {
@@ -85,7 +89,8 @@ enum tls_role { TLS_ROLE_CLIENT, TLS_ROLE_SERVER };
     X(SIGNATURE, "a signature in the chain is wrong") \
     X(NODE_ISSUER, "the issuing node's certificate does not cover a workload of this identity") \
     X(CONSTRAINT, "an issuer's name constraints do not allow this identity") \
-    X(REVOKED, "certificate is revoked")
+    X(REVOKED, "certificate is revoked") \
+    X(ISSUER_REVOKED, "the certificate of its issuer is revoked")
 enum tls_trust_verdict {
 #define TLS_TRUST_ENUM(upper, text) TLS_TRUST_##upper,
     TLS_TRUSTS(TLS_TRUST_ENUM)
@@ -94,6 +99,11 @@ enum tls_trust_verdict {
 };
 const char *tls_trust_text(enum tls_trust_verdict v);
 
+/* What is kept of one certificate of a chain, enough to find it in a revocation list that comes later. */
+struct tls_cert_print {
+    uint64_t issuer, issuer_key; /* hashes of the issuer's name, and of its key identifier (0: none) */
+    uint8_t serial_n, serial[TLS_SERIAL_MAX];
+};
 /* The facts of a peer after the walk. */
 struct tls_peer {
     struct identity identity; /* the one URI SAN */
@@ -102,6 +112,12 @@ struct tls_peer {
      * domain and CN = node name): that node. Empty when a root or a shared intermediate issued it. */
     char issuing_node[64];
     int64_t chain_not_after; /* the earliest end in the chain */
+    /* For tls_peer_recheck: the walk's certificates, leaf first, without the root; the root's name and key; the trust's
+     * generation that judged. */
+    unsigned n_prints;
+    struct tls_cert_print prints[TLS_CHAIN_MAX];
+    uint8_t anchor[16];
+    uint64_t trust_generation;
 };
 /* Asked for leaves of a node's signing certificate (DESIGN rule 3): does the world place this identity there? */
 typedef bool (*tls_node_covers_fn)(void *context, struct str node, const struct identity *identity);
@@ -109,6 +125,10 @@ typedef bool (*tls_node_covers_fn)(void *context, struct str node, const struct 
 /* Walks leaf-first `chain` to a root of the leaf's trust domain. now_s is wall time. role is the *peer's* role. */
 enum tls_trust_verdict tls_chain_verify(const struct tls_trust *trust, const struct tls_der_list *chain, enum tls_role role,
                                         int64_t now_s, tls_node_covers_fn covers, void *covers_context, struct tls_peer *ret);
+/* Judges a peer again that was trusted before, by another generation of bundles: OK; TRUST_DOMAIN or NO_PATH when its trust
+ * domain or its root is not trusted any more; REVOKED or ISSUER_REVOKED. Time is not judged, nor is a signature checked
+ * anew: a revocation list whose issuer is no root is taken at its word here, since that issuer's key is not kept. */
+enum tls_trust_verdict tls_peer_recheck(const struct tls_peer *peer, const struct tls_trust *trust);
 /* Does `issuer` (a CA certificate) sign `cert`, by signature only? */
 bool tls_cert_signed_by(const uint8_t *cert, size_t n, const uint8_t *issuer, size_t issuer_n);
 bool tls_cert_matches_key(const uint8_t *cert, size_t n, const struct tls_key *key);

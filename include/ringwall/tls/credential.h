@@ -11,7 +11,7 @@ struct tls_credential_spec {
     const struct identity *identity;
     struct tls_key *key;       /* taken on success */
     struct tls_der_list chain; /* leaf first, without the root; taken on success */
-    struct tls_trust *trust;   /* bundles in force; a reference is taken, see tls_trust_ref */
+    struct tls_trust *trust;   /* that it is verified against now; borrowed, not kept: sessions use the worker's */
     uint64_t generation;       /* grows by one with each credential of this identity */
 };
 /* Verifies: leaf's one URI is the identity, key matches, chain verifies against the bundle of its own trust domain.
@@ -23,7 +23,7 @@ struct tls_credential *tls_credential_unref(struct tls_credential *c);
 DEFINE_FREEP(struct tls_credential, tls_credential_unref)
 const struct identity *tls_credential_identity(const struct tls_credential *c);
 const struct tls_der_list *tls_credential_chain(const struct tls_credential *c);
-const struct tls_trust *tls_credential_trust(const struct tls_credential *c);
+const struct tls_peer *tls_credential_self(const struct tls_credential *c); /* what a peer sees; for tls_peer_recheck */
 uint64_t tls_credential_generation(const struct tls_credential *c);
 int64_t tls_credential_not_before(const struct tls_credential *c);
 int64_t tls_credential_not_after(const struct tls_credential *c); /* the earliest end of leaf and chain */

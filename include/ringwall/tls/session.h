@@ -22,6 +22,7 @@ struct tls_credential *tls_context_credential(const struct tls_context *x); /* b
 
 struct tls_session_options {
     struct tls_context *context; /* a reference is taken */
+    struct tls_trust *trust;     /* whom to believe; a reference is taken, kept until the handshake is over */
     struct bufq *in;             /* ciphertext from the peer; consumed by the session */
     struct bufq *out;            /* ciphertext to the peer; appended by the session */
     tls_node_covers_fn covers;   /* DESIGN rule 3; NULL only in tests */
@@ -47,6 +48,7 @@ int tls_session_open(struct tls_session *s, uint8_t *to, size_t cap, size_t *ret
 /* Encrypts n bytes, 16 KiB records; *ret_taken tells how many were taken (may be short with TLS_WANT_OUTPUT). */
 int tls_session_seal(struct tls_session *s, const uint8_t *bytes, size_t n, size_t *ret_taken) must_check;
 int tls_session_close(struct tls_session *s) must_check;              /* appends close_notify; further seals are refused */
+struct tls_credential *tls_session_credential(const struct tls_session *s); /* ours; borrowed */
 const struct tls_peer *tls_session_peer(const struct tls_session *s); /* after the handshake; NULL before */
 enum tls_trust_verdict tls_session_trust(const struct tls_session *s);
 const char *tls_session_error(const struct tls_session *s); /* static text for logs, e.g. "no client certificate", "ALPN: no h2" */

@@ -14,6 +14,7 @@
 #include <ringwall/base/check.h>
 #include <ringwall/base/clock.h>
 #include <ringwall/base/log.h>
+#include <ringwall/mail/trust.h>
 
 #include "unit.h"
 
@@ -104,6 +105,10 @@ static void post_all(struct lab *l, unsigned node, struct mail *(*make)(void *, 
         assert_int_equal(mailbox_post(proxy_mailbox(l->nodes[node].proxy, i), make(context, i)), 0);
 }
 
+static struct mail *make_trust(void *context, unsigned worker) {
+    return &mail_trust_new(context, worker, NULL)->mail;
+}
+
 struct credential_order {
     struct identity identity;
     struct tls_credential *credential;
@@ -117,6 +122,7 @@ void lab_credential(struct lab *l, unsigned node, const char *sa, const struct i
     struct credential_order o = {.identity = pki_identity("cluster.local", "default", sa)};
     struct tls_credential_spec spec = {.identity = holder ? holder : &o.identity, .trust = l->pki.trust, .generation = generation};
     const char *why = NULL;
+    post_all(l, node, make_trust, l->pki.trust);
     pki_leaf(&l->pki, NULL, spec.identity, PKI_FLAWLESS, &spec.key, &spec.chain);
     assert_int_equal(tls_credential_new(&spec, clock_wall_s(), &o.credential, &why), 0);
     post_all(l, node, make_credential, &o);

@@ -42,7 +42,7 @@ static void test_lists(void **state) {
         {STR("cluster.local"), &(struct tls_der_list){.items = many, .n = TLS_BUNDLE_MAX + 1}, 1},
     };
     for (size_t i = 0; i < array_size(rows); i++) {
-        assert_int_equal(tls_bundle_new(rows[i].trust_domain, rows[i].roots, &b), rows[i].verdict);
+        assert_int_equal(tls_bundle_new(rows[i].trust_domain, rows[i].roots, NULL, &b), rows[i].verdict);
         if (rows[i].verdict)
             continue;
         assert_true(str_is(tls_bundle_trust_domain(b), rows[i].trust_domain));
@@ -67,7 +67,7 @@ static void test_references(void **state) {
     struct tls_der_list roots = {.items = &pki.root, .n = 1};
     struct tls_bundle *b = NULL;
     pthread_t threads[3];
-    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, &b), 0);
+    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, NULL, &b), 0);
     struct tls_trust *t = tls_trust_new(&b, 1, 7);
     assert_int_equal(t->generation, 7);
     assert_ptr_equal(t->bundles[0], b);

@@ -239,8 +239,8 @@ static void test_domains_that_share_roots(void **state) {
     struct tls_bundle *bundles[2] = {NULL, NULL};
     struct identity x = pki_identity("old.mesh", "ns", "sa");
     assert_int_equal(tls_der_list_add(&roots, f.pki.root.at, f.pki.root.n), 0);
-    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, &bundles[0]), 0);
-    assert_int_equal(tls_bundle_new(STR("old.mesh"), &roots, &bundles[1]), 0);
+    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, NULL, &bundles[0]), 0);
+    assert_int_equal(tls_bundle_new(STR("old.mesh"), &roots, NULL, &bundles[1]), 0);
     struct tls_trust trust = {.bundles = bundles, .n = 2};
     for (int answer = 0; answer < 2; answer++) {
         struct tls_der_list chain cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
@@ -270,7 +270,7 @@ static void test_many_roots(void **state) {
     assert_int_equal(tls_issue_root(f.pki.key, &old, &expired), 0);
     assert_int_equal(tls_der_list_add(&roots, expired.at, expired.n), 0);
     make(&f.pki, NULL, &f.id, PKI_FLAWLESS, &chain);
-    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, &bundle), 0);
+    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, NULL, &bundle), 0);
     struct tls_trust trust = {.bundles = &bundle, .n = 1};
     expect(&trust, &chain, TLS_TRUST_EXPIRED);
 
@@ -282,7 +282,7 @@ static void test_many_roots(void **state) {
     }
     assert_int_equal(tls_der_list_add(&roots, f.pki.root.at, f.pki.root.n), 0);
     cleanup(tls_bundle_unrefp) struct tls_bundle *more = NULL;
-    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, &more), 0);
+    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, NULL, &more), 0);
     trust.bundles = &more;
     expect(&trust, &chain, TLS_TRUST_OK);
     free(expired.at);
@@ -347,7 +347,7 @@ static void test_foreign_authorities(void **state) {
     struct pki_node root = load(dir, "root");
     struct tls_der_list roots = {.items = &root.cert, .n = 1};
     cleanup(tls_bundle_unrefp) struct tls_bundle *bundle = NULL;
-    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, &bundle), 0);
+    assert_int_equal(tls_bundle_new(STR("cluster.local"), &roots, NULL, &bundle), 0);
     struct tls_trust trust = {.bundles = &bundle, .n = 1};
     for (size_t i = 0; i < array_size(rows); i++) {
         struct tls_der_list chain cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;

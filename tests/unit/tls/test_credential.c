@@ -34,7 +34,6 @@ static void test_good(void **state) {
     assert_null(why);
     assert_true(identity_is(tls_credential_identity(c), &f.id));
     assert_int_equal(tls_credential_chain(c)->n, 2);
-    assert_ptr_equal(tls_credential_trust(c), f.pki.trust);
     assert_int_equal(tls_credential_generation(c), 3);
     assert_int_equal(tls_credential_not_before(c), PKI_NOW - TLS_BACKDATE_S);
     assert_int_equal(tls_credential_not_after(c), PKI_NOW + PKI_TTL);

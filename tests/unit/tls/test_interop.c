@@ -168,7 +168,7 @@ static void end_init(struct end *e, const struct child *child, int fd, enum tls_
     bufq_init(&e->in, f.pool);
     bufq_init(&e->out, f.pool);
     assert_int_equal(tls_context_new(f.credential, role, &e->context), 0);
-    struct tls_session_options o = {.context = e->context, .in = &e->in, .out = &e->out};
+    struct tls_session_options o = {.context = e->context, .trust = f.pki.trust, .in = &e->in, .out = &e->out};
     assert_int_equal(tls_session_new(&o, &e->session), 0);
 }
 

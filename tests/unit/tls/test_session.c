@@ -19,13 +19,13 @@ struct pair {
     struct end client, server;
 };
 
-static void end_init(struct end *e, struct buf_pool *pool, struct tls_credential *c, enum tls_role role,
+static void end_init(struct end *e, struct buf_pool *pool, struct tls_credential *c, struct tls_trust *trust, enum tls_role role,
                      tls_node_covers_fn covers) {
     bufq_init(&e->in, pool);
     bufq_init(&e->out, pool);
     if (tls_context_new(c, role, &e->context) != 0)
         return;
-    struct tls_session_options o = {.context = e->context, .in = &e->in, .out = &e->out, .covers = covers};
+    struct tls_session_options o = {.context = e->context, .trust = trust, .in = &e->in, .out = &e->out, .covers = covers};
     assert_int_equal(tls_session_new(&o, &e->session), 0);
 }
 
@@ -36,14 +36,26 @@ static void end_deinit(struct end *e) {
     bufq_deinit(&e->out);
 }
 
-/* Takes the references of both credentials. */
-static void pair_init(struct pair *p, struct tls_credential *client, struct tls_credential *server, tls_node_covers_fn covers) {
+struct fixture {
+    struct pki pki;
+    struct pki_node node;
+    struct identity a, b;
+};
+static struct fixture f;
+
+/* Takes the references of both credentials; trust: whom the side believes, NULL: the pki's root. */
+static void pair_init_between(struct pair *p, struct tls_credential *client, struct tls_trust *client_trust,
+                              struct tls_credential *server, struct tls_trust *server_trust, tls_node_covers_fn covers) {
     p->pool = buf_pool_new(POOL_CHUNKS);
     assert_non_null(p->pool);
-    end_init(&p->client, p->pool, client, TLS_ROLE_CLIENT, covers);
-    end_init(&p->server, p->pool, server, TLS_ROLE_SERVER, covers);
+    end_init(&p->client, p->pool, client, client_trust ? client_trust : f.pki.trust, TLS_ROLE_CLIENT, covers);
+    end_init(&p->server, p->pool, server, server_trust ? server_trust : f.pki.trust, TLS_ROLE_SERVER, covers);
     tls_credential_unref(client);
     tls_credential_unref(server);
+}
+
+static void pair_init(struct pair *p, struct tls_credential *client, struct tls_credential *server, tls_node_covers_fn covers) {
+    pair_init_between(p, client, NULL, server, NULL, covers);
 }
 
 static void pair_deinit(struct pair *p) {
@@ -67,13 +79,6 @@ static void shake(struct pair *p, int64_t now_s, int *ret_client, int *ret_serve
         cross(p);
     }
 }
-
-struct fixture {
-    struct pki pki;
-    struct pki_node node;
-    struct identity a, b;
-};
-static struct fixture f;
 
 static int group_setup(void **state) {
     pki_init(&f.pki, "cluster.local", PKI_NOW);
@@ -233,20 +238,20 @@ static void test_foreign_roots(void **state) {
     expect_refused(&p, true, TLS_TRUST_NO_PATH, "foreign root");
     pair_deinit(&p);
 
-    pair_init(&p, pki_credential(&other, NULL, &x, PKI_FLAWLESS, both), pki_credential(&f.pki, NULL, &f.b, PKI_FLAWLESS, NULL),
-              NULL);
+    pair_init_between(&p, pki_credential(&other, NULL, &x, PKI_FLAWLESS, both), both,
+                      pki_credential(&f.pki, NULL, &f.b, PKI_FLAWLESS, NULL), NULL, NULL);
     expect_refused(&p, true, TLS_TRUST_TRUST_DOMAIN, "unknown trust domain");
     pair_deinit(&p);
 
     /* A root of one trust domain says nothing about another one, though both are trusted. */
-    pair_init(&p, pki_credential(&f.pki, NULL, &x, PKI_FLAWLESS, both), pki_credential(&f.pki, NULL, &f.b, PKI_FLAWLESS, both),
-              NULL);
+    pair_init_between(&p, pki_credential(&f.pki, NULL, &x, PKI_FLAWLESS, both), both,
+                      pki_credential(&f.pki, NULL, &f.b, PKI_FLAWLESS, both), both, NULL);
     expect_refused(&p, true, TLS_TRUST_NO_PATH, "trust domain of another root");
     pair_deinit(&p);
 
     int client, server;
-    pair_init(&p, pki_credential(&other, NULL, &x, PKI_FLAWLESS, both), pki_credential(&f.pki, &f.node, &f.b, PKI_FLAWLESS, both),
-              NULL);
+    pair_init_between(&p, pki_credential(&other, NULL, &x, PKI_FLAWLESS, both), both,
+                      pki_credential(&f.pki, &f.node, &f.b, PKI_FLAWLESS, both), both, NULL);
     shake(&p, PKI_NOW, &client, &server);
     assert_int_equal(client | server, TLS_DONE);
     assert_string_equal(tls_session_peer(p.server.session)->issuing_node, "");
@@ -508,7 +513,7 @@ static void test_memory(void **state) {
 
     struct tls_session *s = NULL;
     pair_flawless(&p);
-    struct tls_session_options o = {.context = p.client.context, .in = &p.client.in, .out = &p.client.out};
+    struct tls_session_options o = {.context = p.client.context, .trust = f.pki.trust, .in = &p.client.in, .out = &p.client.out};
     tls_memory_limit(tls_memory_used());
     assert_int_equal(tls_session_new(&o, &s), 1);
     assert_null(s);
