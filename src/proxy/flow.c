@@ -113,12 +113,26 @@ void flow_set_state(struct flow *f, enum flow_state next) {
     memmove(f->history + 1, f->history, FLOW_HISTORY - 1);
     f->history[0] = f->state;
     f->state = (uint8_t)next;
+    f->state_ns = worker_now(f->worker);
+    f->hurried = false;
     if (states[next].limit_ns)
         ring_timer_start(f->worker->ring, &f->timer, worker_now(f->worker) + states[next].limit_ns, flow_timer_fired);
     else if (next == FLOW_RELAY)
         ring_timer_start(f->worker->ring, &f->timer, worker_now(f->worker) + HALF_CLOSED_NS, flow_timer_fired);
     else
         ring_timer_stop(f->worker->ring, &f->timer);
+}
+
+/* Nowhere better to go: the state's whole limit counts. */
+static void flow_patience_over(struct ring_timer *t) {
+    struct flow *f = container_of(t, struct flow, timer);
+    if (!outbound_too_slow(f))
+        ring_timer_start(f->worker->ring, &f->timer, f->state_ns + states[f->state].limit_ns, flow_timer_fired);
+}
+
+void flow_be_patient(struct flow *f, uint64_t patience_ns) {
+    if (patience_ns < states[f->state].limit_ns)
+        ring_timer_start(f->worker->ring, &f->timer, f->state_ns + patience_ns, flow_patience_over);
 }
 
 /* Denied because no ALLOW matched: the log then names the first ALLOW that was asked, so that a reader knows where to look. */

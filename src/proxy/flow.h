@@ -36,6 +36,7 @@ struct flow {
     bool mtls;         /* a tunnel carries it */
     struct worker *worker;
     struct pod *pod; /* the local workload */
+    bool hurried;    /* outbound: this attempt ends because it takes too long, not because it failed */
     struct list in_worker, waiting, touched;
     struct ring_timer timer;
     uint64_t id;
@@ -49,7 +50,9 @@ struct flow {
     int rule;                 /* of the deciding policy; -1: none */
     unsigned peer_status;     /* outbound: status of a refused CONNECT */
     unsigned n_tunnels_lost;  /* outbound: of the endpoint tried now */
-    struct route_tried tried; /* outbound: endpoints that failed */
+    struct route_tried tried; /* outbound: endpoints that failed, or were too slow */
+    uint8_t n_rounds, slow;   /* slow: bits of those in `tried`; they get another round, with more patience */
+    uint64_t state_ns;        /* since when in this state */
     struct facts facts;
     char trace_id[33];
     struct leg legs[_LEG_MAX];
@@ -65,7 +68,9 @@ const char *closed_by_word(enum closed_by b);
 /* NULL: at the limit. Counts as one of the pod's flows. */
 struct flow *flow_acquire(struct worker *w, struct pod *pod, enum flow_kind kind);
 void flow_set_state(struct flow *f, enum flow_state next); /* starts the state's time limit */
-void flow_touch(struct flow *f);                           /* flow_step will run before the worker waits */
+/* Before the state's limit, at this time after its begin, outbound_too_slow is asked. */
+void flow_be_patient(struct flow *f, uint64_t patience_ns);
+void flow_touch(struct flow *f); /* flow_step will run before the worker waits */
 void flow_step(struct flow *f);
 /* The end: reason and who caused it. With abort the application sees a reset. No effect on a flow that is ending. */
 void flow_end(struct flow *f, enum close_reason reason, enum closed_by by, bool abort);

@@ -19,7 +19,8 @@ static struct hop *hop_find(struct worker *w, const struct hop_key *key) {
 
 void hop_release(struct hop *h) {
     struct worker *w = h->worker;
-    check(h->n_tunnels == 0 && list_empty(&h->tunnels));
+    check(h->n_tunnels == 0 && list_empty(&h->tunnels) && list_empty(&h->waiting));
+    ring_timer_stop(w->ring, &h->again);
     map_remove(&w->hop_map, &h->node);
     list_unlink(&h->in_worker);
     pool_release(w->hops, h);
@@ -31,7 +32,7 @@ static void hop_make_room(struct worker *w) {
         return;
     list_for_each_safe (it, &w->hops_all) {
         struct hop *h = list_entry(it, struct hop, in_worker);
-        if (h->n_tunnels == 0) {
+        if (h->n_tunnels == 0 && list_empty(&h->waiting)) {
             hop_release(h);
             return;
         }
@@ -48,6 +49,7 @@ static struct hop *hop_acquire(struct pod *pod, const struct hop_key *key) {
     h->pod = pod;
     h->key = *key;
     list_init(&h->tunnels);
+    list_init(&h->waiting);
     list_push_back(&w->hops_all, &h->in_worker);
     int r = map_insert(&w->hop_map, &h->node, &h->key, sizeof(h->key));
     check(r == 0);
@@ -73,6 +75,23 @@ static bool hop_is_to(const struct hop *h, const struct workload *to) {
     return h->uid_hash == uid_hash(h->worker, to->uid) && identity_is(&h->identity, to->identity);
 }
 
+/* They are routed again, as if they had just come. */
+static void hop_wake(struct ring_timer *t) {
+    struct hop *h = container_of(t, struct hop, again);
+    struct list woken = LIST_INIT(woken), *n;
+    while ((n = list_pop_front(&h->waiting)))
+        list_push_back(&woken, n);
+    while ((n = list_pop_front(&woken)))
+        outbound_go(list_entry(n, struct flow, waiting));
+}
+
+static void hop_wait(struct hop *h, struct flow *f) {
+    flow_set_state(f, FLOW_WAIT_TUNNEL);
+    list_push_back(&h->waiting, &f->waiting);
+    if (!ring_timer_armed(&h->again))
+        ring_timer_start(h->worker->ring, &h->again, h->closed_until_ns, hop_wake);
+}
+
 /* The address may belong to another workload now: what was known of it is void. */
 static void hop_aim(struct hop *h, const struct workload *to) {
     if (hop_is_to(h, to))
@@ -82,6 +101,8 @@ static void hop_aim(struct hop *h, const struct workload *to) {
     h->identity = *to->identity;
     h->n_failures = 0;
     h->closed_until_ns = 0;
+    if (!list_empty(&h->waiting)) /* nothing to wait for any more */
+        ring_timer_start(h->worker->ring, &h->again, worker_now(h->worker), hop_wake);
 }
 
 enum close_reason hop_admits(const struct hop *h, const struct flow *f, const struct identity *peer) {
@@ -125,8 +146,8 @@ enum close_reason hop_take(struct flow *f, const struct world *world unused_arg,
     struct tunnel *t = hop_open_tunnel(h, f, tls_credential_generation(slot->credential));
     if (!t) {
         if (hop_backs_off(h, f)) {
-            facts_setf(&f->facts, FACT_DETAIL, "%s, a moment ago", h->why);
-            return h->reason;
+            hop_wait(h, f);
+            return CLOSE_NONE;
         }
         if (h->n_tunnels >= TUNNELS_PER_HOP_MAX)
             return CLOSE_LIMIT;
@@ -143,18 +164,35 @@ enum close_reason hop_take(struct flow *f, const struct world *world unused_arg,
     return CLOSE_NONE;
 }
 
+bool hop_in_trouble(const struct flow *f, const struct addr *addr) {
+    struct worker *w = f->worker;
+    if (worker_now(w) >= w->trouble_until_ns)
+        return false;
+    struct hop_key key = {.pod = f->pod->serial, .addr = *addr};
+    const struct hop *h = hop_find(w, &key);
+    bool opening = false;
+    if (!h)
+        return false;
+    list_for_each (it, &h->tunnels) {
+        const struct tunnel *t = list_entry(it, struct tunnel, in_hop);
+        if (t->state == TUNNEL_OPEN)
+            return false;
+        opening = opening || worker_now(w) - t->began_ns >= TUNNEL_PATIENCE_NS;
+    }
+    return opening || hop_backs_off(h, f);
+}
+
 void hop_tunnel_opened(struct hop *h) {
     h->n_failures = 0;
     h->closed_until_ns = 0;
 }
 
-void hop_tunnel_failed(struct hop *h, enum close_reason reason, const char *why) {
+void hop_tunnel_failed(struct hop *h, enum close_reason reason) {
     uint64_t pause = BACK_OFF_NS << min_of(h->n_failures, 10u);
     h->n_failures++;
     h->closed_until_ns = worker_now(h->worker) + min_of(pause, BACK_OFF_MAX_NS);
+    h->worker->trouble_until_ns = max_of(h->worker->trouble_until_ns, h->closed_until_ns);
     h->reason = reason;
-    struct text t = TEXT_OVER(h->why);
-    text_add(&t, str_of(why && why[0] ? why : close_reason_text(reason)));
 }
 
 void hop_tunnel_left(struct hop *h, struct tunnel *t) {
@@ -194,7 +232,7 @@ void hops_sweep(struct worker *w) {
         if (!budget--)
             return;
         struct hop *h = list_entry(it, struct hop, in_worker);
-        if (h->n_tunnels == 0 && worker_now(w) >= h->closed_until_ns + BACK_OFF_MAX_NS)
+        if (h->n_tunnels == 0 && list_empty(&h->waiting) && worker_now(w) >= h->closed_until_ns + BACK_OFF_MAX_NS)
             hop_release(h);
         else { /* to the back, so that a long list is swept in pieces */
             list_unlink(&h->in_worker);

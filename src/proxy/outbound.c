@@ -66,6 +66,13 @@ void outbound_accepted(struct pod *listener_pod, int fd) {
         outbound_go(f);
 }
 
+/* An attempt may take long only when there is no other: with another endpoint it is left early, and comes back to a slow one
+ * once all were tried, each round with more patience. */
+static void outbound_be_patient(struct flow *f, uint64_t patience_ns) {
+    if (facts_get(&f->facts, FACT_DST_SERVICE).n)
+        flow_be_patient(f, patience_ns << min_of(2 * f->n_rounds, 8));
+}
+
 static void outbound_plain(struct flow *f) {
     struct worker *w = f->worker;
     cleanup_fd int fd = -1;
@@ -79,6 +86,7 @@ static void outbound_plain(struct flow *f) {
     f->hop = f->target;
     leg_tcp_init(&f->legs[LEG_SERVER], take_fd(fd), false);
     flow_set_state(f, FLOW_WAIT_CONNECT);
+    outbound_be_patient(f, TUNNEL_PATIENCE_NS);
     leg_connect(&f->legs[LEG_SERVER], &f->target, spec.v6);
 }
 
@@ -101,8 +109,8 @@ static void outbound_names(struct flow *f, const struct workload *source, const 
 }
 
 static bool outbound_is_ejected(void *context, const struct endpoint *e) {
-    struct worker *w = context;
-    return ejected_is(w->ejected, e, worker_now(w));
+    const struct flow *f = context;
+    return ejected_is(f->worker->ejected, e, worker_now(f->worker)) || hop_in_trouble(f, &e->addr);
 }
 
 void outbound_go(struct flow *f) {
@@ -120,7 +128,7 @@ void outbound_go(struct flow *f) {
     }
     struct route route;
     f->tried.is_ejected = outbound_is_ejected;
-    f->tried.context = w;
+    f->tried.context = f;
     route_outbound(world, source, &f->asked, w->options.ports, &f->tried, &w->rng, &route);
     outbound_names(f, source, &route);
     f->target = f->hop = route.target;
@@ -147,6 +155,8 @@ void outbound_go(struct flow *f) {
     enum close_reason why = hop_take(f, world, route.workload);
     if (why != CLOSE_NONE)
         outbound_failed(f, why);
+    else if (f->state == FLOW_WAIT_TUNNEL && f->legs[LEG_SERVER].kind != LEG_NONE)
+        outbound_be_patient(f, TUNNEL_PATIENCE_NS);
 }
 
 /* Does the failure speak against the endpoint, and not against the request or ourselves? A 401 is final. */
@@ -180,26 +190,58 @@ static bool outbound_has_another(struct flow *f) {
     return route.kind != ROUTE_REFUSE && route.service;
 }
 
+/* All were tried and some of them were only slow: those may be asked again. */
+static bool outbound_next_round(struct flow *f) {
+    if (!f->slow)
+        return false;
+    size_t n = 0;
+    for (size_t i = 0; i < f->tried.n; i++)
+        if (!(f->slow & (1u << i)))
+            f->tried.items[n++] = f->tried.items[i];
+    f->tried.n = n;
+    f->slow = 0;
+    f->n_rounds++;
+    return true;
+}
+
+_Static_assert(array_size(((struct flow *)0)->tried.items) <= 8, "a bit of `slow` for each");
+/* Gives the present endpoint up, for now when it is only slow. False: there is nothing else. */
+static bool outbound_next_endpoint(struct flow *f) {
+    bool another = outbound_has_another(f);
+    if (!another && !outbound_next_round(f))
+        return false;
+    f->n_tunnels_lost = 0;
+    if (!another && f->hurried)
+        return true;
+    f->slow |= (uint8_t)((unsigned)f->hurried << f->tried.n);
+    f->tried.items[f->tried.n++] = f->target;
+    return true;
+}
+
+static bool outbound_time_left(const struct flow *f) {
+    return !f->worker->draining && worker_now(f->worker) - f->began_ns < FLOW_TRIES_NS;
+}
+
+/* A tunnel that broke, or a request refused before it was looked at, is nothing against the address: at first. */
+static bool outbound_is_mishap(const struct flow *f, enum close_reason why) {
+    return why == CLOSE_TUNNEL_LOST && f->n_tunnels_lost + 1 < FLOW_TUNNELS_MAX;
+}
+
 /* Only before the first byte; the application's own bytes are still in its socket. */
 static bool outbound_may_retry(struct flow *f, enum close_reason why) {
-    struct worker *w = f->worker;
-    if (w->draining || worker_now(w) - f->began_ns >= FLOW_TRIES_NS || !outbound_blames_endpoint(f, why))
+    if (!outbound_time_left(f) || !outbound_blames_endpoint(f, why))
         return false;
-    if (why == CLOSE_TUNNEL_LOST && f->n_tunnels_lost + 1 < FLOW_TUNNELS_MAX) {
-        f->n_tunnels_lost++; /* or refused by GOAWAY before it was looked at: nothing against its address */
+    if (outbound_is_mishap(f, why)) {
+        f->n_tunnels_lost++;
         return true;
     }
-    if (!outbound_has_another(f))
-        return false;
-    f->tried.items[f->tried.n++] = f->target;
-    f->n_tunnels_lost = 0;
-    return true;
+    return outbound_next_endpoint(f);
 }
 
 /* An attempt that was made, and failed. */
 static void outbound_note_failure(struct flow *f, enum close_reason why) {
     struct worker *w = f->worker;
-    if (why == CLOSE_TUNNEL_LOST || f->legs[LEG_SERVER].kind == LEG_NONE || !outbound_blames_endpoint(f, why) ||
+    if (outbound_is_mishap(f, why) || f->legs[LEG_SERVER].kind == LEG_NONE || !outbound_blames_endpoint(f, why) ||
         facts_get(&f->facts, FACT_DST_SERVICE).n == 0)
         return;
     if (ejected_failed(w->ejected, &f->target, worker_now(w)))
@@ -237,6 +279,20 @@ void outbound_failed(struct flow *f, enum close_reason why) {
     counter_add(&f->worker->options.stats->flows_retried, 1);
     outbound_drop_server(f);
     outbound_go(f);
+}
+
+/* The tunnel goes on opening, for others. */
+bool outbound_too_slow(struct flow *f) {
+    struct worker *w = f->worker;
+    if (!outbound_time_left(f) || (!outbound_has_another(f) && !f->slow))
+        return false;
+    w->trouble_until_ns = max_of(w->trouble_until_ns, worker_now(w) + CONNECT_NS + HANDSHAKE_NS);
+    f->hurried = true;
+    if (f->state == FLOW_WAIT_CONNECT) /* flow_connected hears of it */
+        ring_cancel(w->ring, &f->legs[LEG_SERVER].tcp.control);
+    else
+        outbound_failed(f, CLOSE_CONNECT_TIMEOUT);
+    return true;
 }
 
 static void outbound_trace(struct worker *w, char *out, size_t n_hex) {
@@ -286,6 +342,7 @@ void outbound_tunnel_open(struct flow *f, struct tunnel *t) {
     }
     f->hop = t->peer;
     flow_set_state(f, FLOW_WAIT_REPLY);
+    outbound_be_patient(f, REPLY_PATIENCE_NS);
     tunnel_touch(t);
 }
 

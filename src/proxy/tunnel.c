@@ -472,7 +472,7 @@ void tunnel_end(struct tunnel *t, enum close_reason reason, const char *why) {
     bool was_open = t->state == TUNNEL_OPEN;
     if (t->hop) {
         if (!was_open && reason != CLOSE_DRAIN && reason != CLOSE_WORKLOAD_GONE)
-            hop_tunnel_failed(t->hop, reason, t->why);
+            hop_tunnel_failed(t->hop, reason);
         hop_tunnel_left(t->hop, t);
     }
     t->retired = true;

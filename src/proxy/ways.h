@@ -12,6 +12,7 @@ void outbound_accepted(struct pod *listener_pod, int fd);       /* takes the des
 void outbound_go(struct flow *f);                               /* route it, or route it again */
 void outbound_tunnel_open(struct flow *f, struct tunnel *t);    /* its tunnel opened: CONNECT */
 void outbound_failed(struct flow *f, enum close_reason reason); /* before the relay: tries another way or refuses */
+bool outbound_too_slow(struct flow *f);                         /* true: another endpoint is tried */
 void outbound_reached(struct flow *f);                          /* its endpoint answered */
 void outbound_replied(struct flow *f, const struct h2_header *headers, size_t n);
 /* inbound.c */

@@ -59,6 +59,7 @@ struct worker {
     uint64_t world_number; /* of the world in force; 0: none */
     uint64_t next_flow, next_tunnel, next_pod;
     uint64_t n_ticks;
+    uint64_t trouble_until_ns;         /* until then some hop may back off or be slow to open; asked before any is looked up */
     uint8_t *scratch_in, *scratch_out; /* SCRATCH_BYTES each */
 };
 

@@ -354,6 +354,35 @@ static void the_peer_must_be_who_was_asked_for(void **state unused_arg) {
     finish();
 }
 
+/* Failures in a row make the next attempt wait, and it is made: nobody is refused for what happened to others before. */
+static void a_peer_that_recovered_is_tried_again(void **state unused_arg) {
+    enum { FAILURES = 4 };
+    struct identity other = pki_identity("cluster.local", "default", "other");
+    char text[8];
+    if (!able)
+        skip();
+    v6 = false;
+    lab_init(&lab, 1);
+    lab_credential(&lab, LAB_A, "client", NULL, 1);
+    lab_credential(&lab, LAB_B, "server", &other, 1);
+    app_fd = lab_listen(server_ip(), 0, &app_port);
+    int c, s;
+    for (unsigned i = 0; i < FAILURES; i++) {
+        c = lab_dial(&lab, v6, server_ip(), app_port);
+        assert_int_equal(lab_read_error(c), ECONNRESET);
+        close(c);
+    }
+    assert_int_equal(LAB_COUNT(&lab, LAB_A, handshakes_failed), FAILURES); /* each one was an attempt */
+    lab_credential(&lab, LAB_B, "server", NULL, 2);
+    c = pair(&s);
+    lab_send(c, "x", 1);
+    assert_int_equal(lab_read(s, text, 1), 1);
+    close(c);
+    close(s);
+    nothing_left();
+    finish();
+}
+
 static void a_new_certificate_makes_a_new_tunnel(void **state unused_arg) {
     char text[8];
     begin(false);
@@ -511,6 +540,7 @@ int main(void) {
         cmocka_unit_test(waits_for_a_certificate),
         cmocka_unit_test(no_certificate_no_connection),
         cmocka_unit_test(the_peer_must_be_who_was_asked_for),
+        cmocka_unit_test(a_peer_that_recovered_is_tried_again),
         cmocka_unit_test(a_new_certificate_makes_a_new_tunnel),
         cmocka_unit_test(a_pod_that_left_takes_all_with_it),
         cmocka_unit_test(a_drain_lets_flows_end),
