@@ -16,10 +16,9 @@
 #include "credential_private.h"
 #include "key_private.h"
 #include "session_private.h"
+#include "web.h"
 
-static int load_credential(WOLFSSL_CTX *ctx, const struct tls_credential *c) {
-    const struct tls_der_list *chain = tls_credential_chain(c);
-    const struct tls_key *key = credential_key(c);
+int context_load(WOLFSSL_CTX *ctx, const struct tls_der_list *chain, const struct tls_key *key) {
     size_t n = 0;
     for (size_t i = 0; i < chain->n; i++)
         n += chain->items[i].n;
@@ -38,34 +37,43 @@ static int load_credential(WOLFSSL_CTX *ctx, const struct tls_credential *c) {
     return 0;
 }
 
-static int set_up(WOLFSSL_CTX *ctx) {
+static int set_up(WOLFSSL_CTX *ctx, bool insist) {
     int groups[] = {WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1};
     if (wolfSSL_CTX_set_cipher_list(ctx, "TLS13-AES256-GCM-SHA384:TLS13-AES128-GCM-SHA256") != WOLFSSL_SUCCESS ||
         wolfSSL_CTX_set_groups(ctx, groups, array_size(groups)) != WOLFSSL_SUCCESS ||
         wolfSSL_CTX_SetMinRsaKey_Sz(ctx, RSA_BITS_MIN) != WOLFSSL_SUCCESS ||
         wolfSSL_CTX_SetMinEccKey_Sz(ctx, 256) != WOLFSSL_SUCCESS)
         return err_origin(-ENOTRECOVERABLE);
-    wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_PEER | WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT, session_judge);
+    wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_PEER | (insist ? WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), session_judge);
     wolfSSL_CTX_SetIORecv(ctx, session_receive);
     wolfSSL_CTX_SetIOSend(ctx, session_send);
     return 0;
 }
 
-int tls_context_new(struct tls_credential *c, enum tls_role role, struct tls_context **ret) {
+int context_new(enum tls_role role, bool insist, struct tls_context **ret) {
     cleanup(tls_context_unrefp) struct tls_context *x = calloc(1, sizeof(*x));
     if (!x)
         return err_origin(-ENOMEM);
     x->n_refs = 1;
     x->role = role;
-    x->credential = tls_credential_ref(c);
     x->ctx = wolfSSL_CTX_new(role == TLS_ROLE_SERVER ? wolfTLSv1_3_server_method() : wolfTLSv1_3_client_method());
     if (!x->ctx)
         return err_origin(-ENOMEM);
-    int r = set_up(x->ctx);
-    if (!r)
-        r = load_credential(x->ctx, c);
+    int r = set_up(x->ctx, insist);
     if (r)
         return err_trace(r);
+    *ret = take_ptr(x);
+    return 0;
+}
+
+int tls_context_new(struct tls_credential *c, enum tls_role role, struct tls_context **ret) {
+    cleanup(tls_context_unrefp) struct tls_context *x = NULL;
+    int r = context_new(role, true, &x);
+    if (!r)
+        r = context_load(x->ctx, tls_credential_chain(c), credential_key(c));
+    if (r)
+        return err_trace(r);
+    x->credential = tls_credential_ref(c);
     *ret = take_ptr(x);
     return 0;
 }
@@ -81,6 +89,7 @@ struct tls_context *tls_context_unref(struct tls_context *x) {
         return NULL;
     wolfSSL_CTX_free(x->ctx); /* wipes its copy of the key */
     tls_credential_unref(x->credential);
+    web_free(x->web);
     free(x);
     return NULL;
 }

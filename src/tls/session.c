@@ -4,7 +4,8 @@
  * The library reads and writes through session_receive and session_send, which move bytes from `in` and to `out`; it
  * never waits. Who the peer is decides session_judge, in the middle of the handshake: on a refusal the right alert goes
  * out and the library gives up, so no peer ever gets a Finished from us whom we do not trust.
- * Invariant: state OPEN implies that session_judge trusted the peer, that both sides chose "h2", and TLS 1.3. Every way
+ * Invariant: state OPEN implies that session_judge trusted the peer (or it is a web session's client and showed no
+ * certificate), that both sides chose "h2", and TLS 1.3. Every way
  * out of HANDSHAKE goes through advance(), which checks the three again.
  * Before a record is made there is room for all of it in `out`, so one is never half written. */
 #include <errno.h>
@@ -17,9 +18,11 @@
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
+#include <ringwall/tls/web.h>
 
 #include "library.h"
 #include "session_private.h"
+#include "web.h"
 
 enum {
     RECORD_PLAIN_MAX = 16 * 1024,
@@ -127,13 +130,16 @@ static enum tls_trust_verdict judge_chain(struct tls_session *s, const WOLFSSL_X
     if (!peer)
         return TLS_TRUST_UNREADABLE;
     enum tls_role role = s->context->role == TLS_ROLE_SERVER ? TLS_ROLE_CLIENT : TLS_ROLE_SERVER;
+    const struct tls_web *web = s->context->web;
+    bool by_host = web && web->roots; /* a web client: its peer has no identity */
     enum tls_trust_verdict v =
-        tls_chain_verify(s->trust_in_force, &chain, role, s->now_s, s->covers, s->covers_context, peer);
+        by_host ? tls_server_verify(web->roots, &chain, str_of(web->host), s->now_s)
+                : tls_chain_verify(s->trust_in_force, &chain, role, s->now_s, s->covers, s->covers_context, peer);
     /* The leaf's key is used as the library read it: it must have been able to. For an issuer any complaint but "no
      * signer" (which is not reported) ends it, since the library would keep an issuer that it was told to accept. */
     if (v == TLS_TRUST_OK && (store->error_depth != 0 || !library_opinion_expected(store->error)))
         return TLS_TRUST_UNREADABLE;
-    if (v == TLS_TRUST_OK)
+    if (v == TLS_TRUST_OK && !by_host)
         s->peer = take_ptr(peer);
     return v;
 }
@@ -151,7 +157,9 @@ int session_judge(int library_opinion, WOLFSSL_X509_STORE_CTX *store) {
         send_alert(s, ALERT_NO_ALPN);
         return 0;
     }
-    s->trust = judge_chain(s, store);
+    /* A web server lets in who shows no certificate. */
+    bool nameless = store->totalCerts == 0 && s->context->web && !s->context->web->roots;
+    s->trust = nameless ? TLS_TRUST_OK : judge_chain(s, store);
     s->trust_in_force = tls_trust_unref(s->trust_in_force);
     s->trusted = s->trust == TLS_TRUST_OK;
     if (!s->trusted)
@@ -171,9 +179,11 @@ int tls_session_new(const struct tls_session_options *o, struct tls_session **re
     s->covers = o->covers;
     s->covers_context = o->covers_context;
     s->context = tls_context_ref(o->context);
-    s->trust_in_force = tls_trust_ref(o->trust);
+    s->trust_in_force = o->trust ? tls_trust_ref(o->trust) : NULL; /* none: a mesh peer is trusted by nobody */
     s->ssl = wolfSSL_new(o->context->ctx);
     if (!s->ssl || wolfSSL_UseALPN(s->ssl, alpn, sizeof(alpn) - 1, WOLFSSL_ALPN_FAILED_ON_MISMATCH) != WOLFSSL_SUCCESS)
+        return 1;
+    if (s->context->web && !web_say_host(s->context->web, s->ssl))
         return 1;
     wolfSSL_SetIOReadCtx(s->ssl, s);
     wolfSSL_SetIOWriteCtx(s->ssl, s);
@@ -303,7 +313,9 @@ int tls_session_close(struct tls_session *s) {
     return TLS_DONE;
 }
 
-struct tls_credential *tls_session_credential(const struct tls_session *s) { return s->context->credential; }
+struct tls_credential *tls_session_credential(const struct tls_session *s) {
+    return s->context->credential;
+}
 const struct tls_peer *tls_session_peer(const struct tls_session *s) { return s->state == SESSION_OPEN ? s->peer : NULL; }
 enum tls_trust_verdict tls_session_trust(const struct tls_session *s) { return s->trust; }
 const char *tls_session_error(const struct tls_session *s) { return s->error ? s->error : ""; }

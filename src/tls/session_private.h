@@ -8,12 +8,17 @@
 
 #include <ringwall/tls/session.h>
 
+struct tls_web; /* web.h */
 struct tls_context {
     unsigned n_refs; /* one worker: no atomics */
     enum tls_role role;
-    struct tls_credential *credential;
+    struct tls_credential *credential; /* NULL: a web session's */
+    struct tls_web *web;               /* NULL: a session of the mesh */
     WOLFSSL_CTX *ctx;
 };
+/* Settings without a certificate. insist: a peer that shows none is refused. */
+int context_new(enum tls_role role, bool insist, struct tls_context **ret) must_check;
+int context_load(WOLFSSL_CTX *ctx, const struct tls_der_list *chain, const struct tls_key *key) must_check;
 
 /* Called by the library, with the session as their context. */
 int session_receive(WOLFSSL *ssl, char *to, int n, void *session);

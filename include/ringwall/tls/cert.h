@@ -87,6 +87,7 @@ enum tls_role { TLS_ROLE_CLIENT, TLS_ROLE_SERVER };
     X(ISSUER_NOT_CA, "a certificate in the chain is not allowed to sign others") \
     X(PATH_LEN, "chain is longer than an issuer's path length allows") \
     X(SIGNATURE, "a signature in the chain is wrong") \
+    X(HOST, "certificate is not for this server name") \
     X(NODE_ISSUER, "the issuing node's certificate does not cover a workload of this identity") \
     X(CONSTRAINT, "an issuer's name constraints do not allow this identity") \
     X(REVOKED, "certificate is revoked") \
