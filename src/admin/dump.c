@@ -132,7 +132,7 @@ static void write_ports(struct json_writer *w, const struct service *s) {
 }
 
 static void write_service(struct json_writer *w, const struct world *world, const struct service *s) {
-    char addr[ADDR_TEXT];
+    char addr[ADDR_TEXT], block[CIDR_TEXT];
     json_object(w, NULL);
     json_str(w, "kind", s->kind);
     json_str(w, "name", s->name);
@@ -142,6 +142,9 @@ static void write_service(struct json_writer *w, const struct world *world, cons
     for (size_t i = 0; i < s->n_vips; i++)
         json_strf(w, NULL, STR_FMT "/" STR_FMT, STR_ARG(world_get_settings(world)->network),
                   STR_ARG(addr_format(&s->vips[i], addr)));
+    for (size_t i = 0; i < s->n_blocks; i++)
+        json_strf(w, NULL, STR_FMT "/" STR_FMT, STR_ARG(world_get_settings(world)->network),
+                  STR_ARG(cidr_format(&s->blocks[i], block)));
     json_end(w);
     write_ports(w, s);
     json_u64(w, "readyEndpoints", s->n_ready);

@@ -119,6 +119,20 @@ struct str addr_format(const struct addr *a, char out[ADDR_TEXT]) {
     return str_of(out);
 }
 
+struct str cidr_format(const struct cidr *c, char out[CIDR_TEXT]) {
+    char a[ADDR_TEXT];
+    bool v4 = addr_is_v4(&c->addr) && c->bits >= V4_PREFIX_BITS;
+    int n;
+
+    addr_format(&c->addr, a);
+    if (c->bits == ADDR_BITS)
+        n = snprintf(out, CIDR_TEXT, "%s", a);
+    else
+        n = snprintf(out, CIDR_TEXT, "%s/%u", a, (unsigned)(v4 ? c->bits - V4_PREFIX_BITS : c->bits));
+    check(n > 0 && n < CIDR_TEXT);
+    return (struct str){out, (size_t)n};
+}
+
 struct str endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT]) {
     char a[ADDR_TEXT];
     int n;

@@ -82,5 +82,6 @@ void build_policy_ports_seen(struct builder *b, const struct workload *w);
 void build_policy_rules(struct builder *b, const struct policy_spec *spec, struct policy *p);
 struct str build_waypoint(struct builder *b, struct str own, const struct ns_info *ns); /* own or the namespace's; "none" is none */
 void build_check_selector(struct builder *b, const struct selector *s, const struct origin *object);
+void build_service_vips(struct builder *b, const struct service *v);
 void build_service_names(struct builder *b, const struct service_spec *s, struct service_inside *in);
 const struct peer_auth *build_peer_auth_for(struct builder *b, struct ns_info *ns, const struct label *labels, size_t n_labels);

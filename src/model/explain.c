@@ -43,8 +43,7 @@ static const char *field_name(const struct condition *c, enum clause_kind kind) 
 }
 
 static void add_value(const struct condition *c, uint32_t i, struct text *to) {
-    char addr[ADDR_TEXT];
-    const struct cidr *block;
+    char block[CIDR_TEXT];
 
     switch (c->field) {
     case FIELD_PRINCIPAL:
@@ -57,10 +56,7 @@ static void add_value(const struct condition *c, uint32_t i, struct text *to) {
         return;
     case FIELD_SOURCE_IP:
     case FIELD_DESTINATION_IP:
-        block = &c->cidrs[i];
-        text_addf(to, STR_FMT, STR_ARG(addr_format(&block->addr, addr)));
-        if (block->bits < 128)
-            text_addf(to, "/%u", (unsigned)(addr_is_v4(&block->addr) && block->bits >= 96 ? block->bits - 96 : block->bits));
+        text_add(to, cidr_format(&c->cidrs[i], block));
         return;
     case FIELD_DESTINATION_PORT:
         text_addf(to, "%u", (unsigned)c->ports[i]);

@@ -160,6 +160,14 @@ static int compare_endpoints(const void *x, const void *y) {
     return memcmp(&a->addr, &c->addr, sizeof(a->addr));
 }
 
+static const struct cidr *copy_blocks(struct builder *b, const struct service_spec *s) {
+    struct cidr *blocks = build_alloc(b, sizeof(*blocks), s->n_blocks);
+
+    if (blocks)
+        memcpy(blocks, s->blocks, s->n_blocks * sizeof(*blocks));
+    return blocks;
+}
+
 /* Hints are a plan for all of a service's endpoints: one without them, and they are out of date. */
 static void set_distribution(struct builder *b, const struct service_spec *s, size_t n, struct service_inside *in) {
     const struct ns_info *ns = build_ns(b, s->ns);
@@ -188,6 +196,8 @@ static void fill(struct builder *b, const struct service_spec *s, const struct h
         if (!addr_is_none(&s->vips[i]))
             vips[v->n_vips++] = s->vips[i];
     v->vips = vips;
+    v->blocks = copy_blocks(b, s);
+    v->n_blocks = v->blocks ? s->n_blocks : 0;
     v->ports = copy_ports(b, s->ports, s->n_ports);
     v->n_ports = v->ports ? s->n_ports : 0;
     v->external = s->external;
@@ -202,30 +212,6 @@ static void fill(struct builder *b, const struct service_spec *s, const struct h
     v->n_endpoints = n;
     for (size_t i = 0; i < n; i++)
         v->n_ready += all[i].ready;
-}
-
-static void index_vips(struct builder *b, const struct service *v) {
-    for (size_t i = 0; i < v->n_vips; i++) {
-        struct addr_key key = {.addr = v->vips[i], .network = NETWORK_OWN};
-        struct map_node *node = map_find(&b->world->by_vip, &key, sizeof(key));
-        if (node) {
-            const struct service *first = &b->world->services[map_entry(node, struct addr_slot, node)->index];
-            char text[ADDR_TEXT];
-            if (first != v)
-                diag_addf(b->diags, DIAG_WARNING, &v->at,
-                          "the address " STR_FMT " of " STR_FMT " " STR_FMT "/" STR_FMT " is already that of " STR_FMT " " STR_FMT
-                          "/" STR_FMT " (" STR_FMT ":%u), which gets its traffic; give each its own",
-                          STR_ARG(addr_format(&v->vips[i], text)), STR_ARG(v->kind), STR_ARG(v->ns), STR_ARG(v->name),
-                          STR_ARG(first->kind), STR_ARG(first->ns), STR_ARG(first->name), STR_ARG(first->at.file), first->at.line);
-            continue;
-        }
-        struct addr_slot *slot = build_alloc(b, sizeof(*slot), 1);
-        if (!slot)
-            return;
-        slot->key = key;
-        slot->index = v->index;
-        check(map_insert(&b->world->by_vip, &slot->node, &slot->key, sizeof(slot->key)) == 0);
-    }
 }
 
 /* Which workloads each selector picks: one pass over the workloads for all services. */
@@ -278,7 +264,7 @@ void build_services(struct builder *b) {
             continue;
         }
         fill(b, s, &by_service[i], &w->services[i], &w->service_insides[i]);
-        index_vips(b, &w->services[i]);
+        build_service_vips(b, &w->services[i]);
     }
 }
 
@@ -308,10 +294,4 @@ size_t world_n_services(const struct world *w) { return w->n_services; }
 const struct service *world_service_at(const struct world *w, size_t i) {
     check(i < w->n_services);
     return &w->services[i];
-}
-
-const struct service *world_service_by_vip(const struct world *w, struct str network, const struct addr *a) {
-    struct addr_key key;
-    struct map_node *node = world_addr_key(w, network, a, &key) ? map_find(&w->by_vip, &key, sizeof(key)) : NULL;
-    return node ? &w->services[map_entry(node, struct addr_slot, node)->index] : NULL;
 }

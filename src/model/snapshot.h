@@ -63,6 +63,7 @@ struct world {
     struct workload *workloads;
     struct workload_keys *workload_keys;
     struct service *services;
+    uint8_t block_bits[128], n_block_bits; /* prefix lengths of services' blocks, the longest first; see vips.c */
     struct service_inside *service_insides;
     struct policy *policies;
     struct peer_auth *peer_auths;

@@ -28,6 +28,8 @@ bool addr_parse(struct str text, struct addr *ret); /* no port, no zone, no brac
 bool cidr_parse(struct str text, struct cidr *ret, bool *ret_host_bits);
 bool endpoint_parse(struct str text, struct endpoint *ret); /* "1.2.3.4:80" or "[::1]:80"; port 1..65535 */
 struct str addr_format(const struct addr *a, char out[ADDR_TEXT]);
+enum { CIDR_TEXT = ADDR_TEXT + 4 };
+struct str cidr_format(const struct cidr *c, char out[CIDR_TEXT]); /* one address has no "/" */
 struct str endpoint_format(const struct endpoint *e, char out[ENDPOINT_TEXT]);
 bool addr_is(const struct addr *a, const struct addr *b);
 bool addr_is_none(const struct addr *a);

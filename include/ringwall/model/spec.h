@@ -146,6 +146,8 @@ struct service_spec { /* Service or ServiceEntry */
     size_t n_hosts;
     struct addr *vips;
     size_t n_vips;
+    struct cidr *blocks; /* of addresses, shorter than one */
+    size_t n_blocks;
     struct service_port_spec *ports;
     size_t n_ports;
     struct selector selector;

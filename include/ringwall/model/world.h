@@ -70,6 +70,8 @@ struct service {
     struct origin at;
     const struct addr *vips;
     size_t n_vips;
+    const struct cidr *blocks; /* of addresses, shorter than one */
+    size_t n_blocks;
     const struct service_port_spec *ports;
     size_t n_ports;
     size_t n_endpoints, n_ready;

@@ -46,22 +46,29 @@ static bool decode_vips(struct decode *d, const struct yaml_node *n, struct serv
     if (!decode_text_list(d, n, "addresses", &list))
         return false;
     s->vips = decode_array(d, struct addr, list.n);
+    s->blocks = decode_array(d, struct cidr, list.n);
     for (size_t i = 0; i < list.n && !d->failed; i++) {
         struct cidr block;
         bool host_bits;
         if (!cidr_parse(list.items[i].text, &block, &host_bits)) {
             diag_addf(d->diags, DIAG_ERROR, &list.items[i].at,
-                      STR_FMT ": addresses has \"%.*s\", which is no IP address: write one such as 240.0.0.1", STR_ARG(d->what),
-                      (int)min_of(list.items[i].text.n, (size_t)64), list.items[i].text.at);
+                      STR_FMT
+                      ": addresses has \"%.*s\", which is neither an IP address nor a block of them: write it like 240.0.0.1 or "
+                      "240.0.0.0/24",
+                      STR_ARG(d->what), (int)min_of(list.items[i].text.n, (size_t)64), list.items[i].text.at);
             return false;
+        }
+        if (host_bits) {
+            char text[CIDR_TEXT];
+            diag_addf(d->diags, DIAG_WARNING, &list.items[i].at,
+                      STR_FMT ": addresses has \"%.*s\", which has bits behind its prefix and means " STR_FMT ": write that",
+                      STR_ARG(d->what), (int)min_of(list.items[i].text.n, (size_t)64), list.items[i].text.at,
+                      STR_ARG(cidr_format(&block, text)));
         }
         if (block.bits == 128)
             s->vips[s->n_vips++] = block.addr;
         else
-            diag_addf(d->diags, DIAG_WARNING, &list.items[i].at,
-                      STR_FMT ": a block of addresses is not matched, connections to it are treated as outside the service: write "
-                              "single addresses",
-                      STR_ARG(d->what));
+            s->blocks[s->n_blocks++] = block;
     }
     return !d->failed;
 }

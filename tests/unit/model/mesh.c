@@ -382,6 +382,22 @@ static void add_auth(struct mesh *m, struct str rest) {
     push(m, &m->input.peer_auths, &m->input.n_peer_auths, s);
 }
 
+static void vips_of(struct mesh *m, struct str v, struct service_spec *s) {
+    struct str one;
+    s->vips = arena_array(&m->arena, struct addr, n_pieces(v, ','));
+    s->blocks = arena_array(&m->arena, struct cidr, n_pieces(v, ','));
+    assert_true(s->vips && s->blocks);
+    while (word_next(&v, ',', &one)) {
+        struct cidr c;
+        bool host_bits;
+        assert_true(cidr_parse(one, &c, &host_bits) && !host_bits);
+        if (c.bits == 128)
+            s->vips[s->n_vips++] = c.addr;
+        else
+            s->blocks[s->n_blocks++] = c;
+    }
+}
+
 static void add_service(struct mesh *m, struct str rest, struct str kind) {
     struct service_spec *s = arena_array(&m->arena, struct service_spec, 1);
     struct str word, v;
@@ -392,7 +408,7 @@ static void add_service(struct mesh *m, struct str rest, struct str kind) {
     name_of(m, &rest, &s->ns, &s->name);
     while (word_next(&rest, ' ', &word)) {
         if (key_value(word, "vip", &v))
-            s->vips = addrs_of(m, v, &s->n_vips);
+            vips_of(m, v, s);
         else if (key_value(word, "ports", &v))
             s->ports = ports_of(m, v, &s->n_ports);
         else if (key_value(word, "selector", &v))
