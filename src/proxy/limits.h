@@ -48,8 +48,7 @@ enum {
 #define CONNECT_NS (10 * NS_PER_S)        /* TCP connect, to an application or a peer */
 #define HANDSHAKE_NS (10 * NS_PER_S)      /* TLS, from the first byte allowed */
 #define TUNNEL_WAIT_NS (25 * NS_PER_S)    /* a flow waits for its tunnel; more than its two deadlines */
-#define TUNNEL_PATIENCE_NS (1 * NS_PER_S) /* for a tunnel, or a plain connect, while the service has another endpoint; x4 a round \
-                                           */
+#define TUNNEL_PATIENCE_NS (1 * NS_PER_S) /* for a tunnel, or a plain connect, while there is another endpoint; x4 a round */
 #define REPLY_PATIENCE_NS (2 * NS_PER_S)  /* for the answer to CONNECT, likewise: the far connect's second SYN has come by then */
 #define FLOW_TRIES_NS (30 * NS_PER_S)     /* after this a flow begins no further attempt */
 #define REPLY_NS (15 * NS_PER_S)          /* the answer to CONNECT */

@@ -2,12 +2,14 @@
 """Services on real connections: virtual IPs, port mapping, both endpoints used, another one when the first fails, secure naming."""
 
 import collections
+import contextlib
 import json
+import time
 import urllib.request
 
 import traffic
 from common import expect, expect_equal, pod, standard_lab
-from lab import eventually, inside
+from lab import eventually, inside, sh
 from tasks import Task
 
 VIPS = ("10.96.71.1", "fd96:71::1")
@@ -87,6 +89,16 @@ def who(address, port, n, *, ready):
     return dict(collections.Counter(seen))
 
 
+def slowest(address, port, n, *, ready):
+    """Like `who`, and how long the slowest of them took."""
+    seen, worst = collections.Counter(), 0.0
+    for _ in range(n):
+        began = time.monotonic()
+        seen.update(who(address, port, 1, ready=ready))
+        worst = max(worst, time.monotonic() - began)
+    return dict(seen), worst
+
+
 def serve(lab, *names, port=PORT):
     return {name: Task(pod(lab, name), name_server, port, name).wait_ready() for name in names or ("server", "server2")}
 
@@ -150,6 +162,33 @@ def case_program_stopped(lab):
     expect(0 < retries < MANY, f"{retries} further attempts for {2 * MANY} connections, of which half would have met the dead endpoint")
     serve(lab, "server")
     eventually("it is used again once it is back", lambda: "server" in asked(lab, VIPS[0], n=10), 30)
+
+
+@contextlib.contextmanager
+def swallowed(lab, name):
+    """What is sent to the pod's IPv4 address goes to a station that is not there: no answer, no error."""
+    there = pod(lab, name)
+    neighbour = ("ip", "-n", there.node.netns_name, "neigh")
+    sh(*neighbour, "replace", there.ip, "lladdr", "02:71:ff:ff:ff:fe", "dev", "br0", "nud", "permanent")
+    try:
+        yield
+    finally:
+        sh(*neighbour, "del", there.ip, "dev", "br0")
+
+
+def case_swallowed(lab):
+    """An endpoint that swallows everything: flows leave it early for the other one, with its tunnel open or not"""
+    serve(lab)
+    for state in ("open", "not open"):
+        fresh(lab)
+        if state == "open":
+            expect_equal(set(asked(lab, VIPS[0])), {"server", "server2"}, "who answered before")
+        with swallowed(lab, "server2"):
+            seen, worst = Task(pod(lab, "client"), slowest, VIPS[0], 80, 60).result(120)
+        expect_equal(seen, {"server": 60}, f"who answered, the tunnel {state}")
+        print(f"    its tunnel {state}: the slowest of 60 connections took {worst:.2f} s")
+        expect(worst < 3.5, f"a connection took {worst:.2f} s")
+        eventually("it is used again", lambda: "server2" in asked(lab, VIPS[0], n=10), 60)
 
 
 def case_all_stopped(lab):
