@@ -70,7 +70,7 @@ int tls_context_new(struct tls_credential *c, enum tls_role role, struct tls_con
     cleanup(tls_context_unrefp) struct tls_context *x = NULL;
     int r = context_new(role, true, &x);
     if (!r)
-        r = context_load(x->ctx, tls_credential_chain(c), credential_key(c));
+        r = context_load(x->ctx, tls_credential_chain(c), tls_credential_key(c));
     if (r)
         return err_trace(r);
     x->credential = tls_credential_ref(c);

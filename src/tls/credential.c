@@ -75,4 +75,4 @@ uint64_t tls_credential_generation(const struct tls_credential *c) { return c->g
 int64_t tls_credential_not_before(const struct tls_credential *c) { return c->self.leaf.not_before; }
 int64_t tls_credential_not_after(const struct tls_credential *c) { return c->self.chain_not_after; }
 const struct tls_cert_facts *tls_credential_leaf(const struct tls_credential *c) { return &c->self.leaf; }
-const struct tls_key *credential_key(const struct tls_credential *c) { return c->key; }
+const struct tls_key *tls_credential_key(const struct tls_credential *c) { return c->key; }

@@ -267,6 +267,10 @@ int tls_key_to_pem(const struct tls_key *k, struct secret *ret_pem) {
     return err_trace(secret_copy(ret_pem, text.at, n));
 }
 
+int tls_key_to_der(const struct tls_key *k, struct secret *ret_der) {
+    return err_trace(secret_copy(ret_der, k->pkcs8.at, k->pkcs8.n));
+}
+
 struct tls_key *tls_key_free(struct tls_key *k) {
     if (!k)
         return NULL;

@@ -23,6 +23,8 @@ struct tls_credential *tls_credential_unref(struct tls_credential *c);
 DEFINE_FREEP(struct tls_credential, tls_credential_unref)
 const struct identity *tls_credential_identity(const struct tls_credential *c);
 const struct tls_der_list *tls_credential_chain(const struct tls_credential *c);
+/* For contexts, and for the doors that give a workload its own key. */
+const struct tls_key *tls_credential_key(const struct tls_credential *c);
 const struct tls_peer *tls_credential_self(const struct tls_credential *c); /* what a peer sees; for tls_peer_recheck */
 uint64_t tls_credential_generation(const struct tls_credential *c);
 int64_t tls_credential_not_before(const struct tls_credential *c);
