@@ -168,6 +168,7 @@ static bool root_found(struct walk *w, size_t i, enum tls_trust_verdict *why) {
             continue;
         w->not_after = min_of(w->not_after, root->not_after);
         w->root = root;
+        w->n_path = i + 1;
         w->ends_at_root = i == 0;
         return true;
     }
@@ -181,7 +182,7 @@ enum tls_trust_verdict chain_walk(struct walk *w) {
     w->not_after = w->certs[0].not_after;
     for (size_t i = 0;; i++) {
         if (root_found(w, i, &why))
-            return TLS_TRUST_OK;
+            return chain_revoked(w);
         if (i + 1 >= w->n || !names_issuer(&w->certs[i], &w->certs[i + 1]))
             return why;
         const struct cert_view *issuer = &w->certs[i + 1];
@@ -203,13 +204,6 @@ enum tls_trust_verdict chain_read(const struct tls_der_list *chain, struct walk 
         if (!cert_view_read(chain->items[w->n].at, chain->items[w->n].n, &w->certs[w->n]))
             return TLS_TRUST_UNREADABLE;
     return TLS_TRUST_OK;
-}
-
-static const struct tls_bundle *bundle_of(const struct tls_trust *trust, struct str trust_domain) {
-    for (size_t i = 0; trust && i < trust->n; i++)
-        if (str_is(tls_bundle_trust_domain(trust->bundles[i]), trust_domain))
-            return trust->bundles[i];
-    return NULL;
 }
 
 /* Two trust domains may have the same roots (an alias uses ours): a node of the one is a node in the other too, never an
@@ -259,5 +253,7 @@ enum tls_trust_verdict tls_chain_verify(const struct tls_trust *trust, const str
     ret->identity = w.identity;
     memcpy(ret->issuing_node, node, sizeof(node));
     ret->chain_not_after = w.not_after;
+    chain_prints(&w, ret);
+    ret->trust_generation = trust->generation;
     return TLS_TRUST_OK;
 }

@@ -21,6 +21,7 @@ struct walk {
     struct chain_name name;   /* of an identity: its trust domain */
     int64_t now_s, not_after;
     const struct cert_view *root; /* where the chain ended */
+    size_t n_path;                /* certificates below it */
     bool ends_at_root;            /* the leaf's own issuer is a root */
 };
 

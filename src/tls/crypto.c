@@ -194,16 +194,21 @@ static bool rsa_check(const struct public_key *k, int hash_oid, struct der hash,
     return ok;
 }
 
-bool signature_check(const struct public_key *k, enum signature_kind kind, struct der message, struct der signature) {
-    uint8_t hash[DIGEST_BYTES_MAX];
-    size_t n;
+bool signature_check_hash(const struct public_key *k, enum signature_kind kind, struct der hash, struct der signature) {
     if (k->kind == KEY_UNSUPPORTED || kind <= SIGNATURE_UNSUPPORTED || kind >= _SIGNATURE_KIND_MAX)
         return false;
     const struct signature_row *row = &signature_rows[kind];
-    if ((row->key == KEY_RSA) != (k->kind == KEY_RSA) || signature.n == 0 || signature.n > SIGNATURE_BYTES_MAX)
+    if ((row->key == KEY_RSA) != (k->kind == KEY_RSA) || signature.n == 0 || signature.n > SIGNATURE_BYTES_MAX ||
+        hash.n != row->digest_bytes)
         return false;
-    if (!digest(kind, message, hash, &n) || n != row->digest_bytes)
+    return row->key == KEY_RSA ? rsa_check(k, row->hash_oid, hash, signature) : ecdsa_check(k, hash, signature);
+}
+
+bool signature_check(const struct public_key *k, enum signature_kind kind, struct der message, struct der signature) {
+    uint8_t hash[DIGEST_BYTES_MAX];
+    size_t n;
+    if (k->kind == KEY_UNSUPPORTED || kind <= SIGNATURE_UNSUPPORTED || kind >= _SIGNATURE_KIND_MAX ||
+        (signature_rows[kind].key == KEY_RSA) != (k->kind == KEY_RSA) || !digest(kind, message, hash, &n))
         return false;
-    struct der hashed = {hash, n};
-    return row->key == KEY_RSA ? rsa_check(k, row->hash_oid, hashed, signature) : ecdsa_check(k, hashed, signature);
+    return signature_check_hash(k, kind, (struct der){hash, n}, signature);
 }

@@ -37,6 +37,9 @@ enum signature_kind signature_kind_read(struct der algorithm); /* body of an Alg
 void signature_kind_put(struct der_out *o, enum signature_kind kind);
 bool signature_check(const struct public_key *k, enum signature_kind kind, struct der message, struct der signature);
 
+/* The same for a message that was hashed before. */
+bool signature_check_hash(const struct public_key *k, enum signature_kind kind, struct der hash, struct der signature);
+
 enum { DIGEST_BYTES_MAX = 64 };
 bool digest(enum signature_kind kind, struct der message, uint8_t ret[DIGEST_BYTES_MAX], size_t *ret_n) must_check;
 bool digest_sha256(struct der a, struct der b, uint8_t ret[32]) must_check; /* of a then b */

@@ -4,7 +4,7 @@
 
 #include "der.h"
 
-enum { DER_BYTES_MAX = 1 << 20 }; /* more than any object that we read */
+enum { DER_BYTES_MAX = 8 << 20 }; /* the longest object that we read, a revocation list */
 
 bool der_next(struct der *in, struct der_item *ret) {
     if (in->n < 2 || (in->at[0] & 0x1f) == 0x1f)
