@@ -35,7 +35,8 @@ static struct pod *pod_free(struct pod *p) {
 static bool path_is(const char *path, struct str s) { return str_is(path ? str_of(path) : STR_NULL, s); }
 
 static bool pod_place_is(const struct pod *p, const struct workload *w) {
-    if (!path_is(p->netns_path, w->about->netns_path) || !path_is(p->cgroup_path, w->about->cgroup_path) || p->n_addrs != w->n_addrs)
+    if (!path_is(p->netns_path, w->about->netns_path) || !path_is(p->cgroup_path, w->about->cgroup_path) ||
+        p->n_addrs != w->n_addrs)
         return false;
     return p->n_addrs == 0 || !memcmp(p->addrs, w->addrs, sizeof(p->addrs[0]) * p->n_addrs);
 }

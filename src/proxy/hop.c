@@ -10,7 +10,7 @@
 #include "ways.h"
 #include "worker.h"
 
-static uint64_t uid_hash(const struct worker *w, struct str uid) { return hash_bytes(w->hop_map.seed, uid.at, uid.n); }
+uint64_t hop_uid_hash(const struct worker *w, struct str uid) { return hash_bytes(w->hop_map.seed, uid.at, uid.n); }
 
 static struct hop *hop_find(struct worker *w, const struct hop_key *key) {
     struct map_node *n = map_find(&w->hop_map, key, sizeof(*key));
@@ -72,7 +72,7 @@ static void hop_retire_all(struct hop *h) {
 }
 
 static bool hop_is_to(const struct hop *h, const struct workload *to) {
-    return h->uid_hash == uid_hash(h->worker, to->uid) && identity_is(&h->identity, to->identity);
+    return h->uid_hash == hop_uid_hash(h->worker, to->uid) && identity_is(&h->identity, to->identity);
 }
 
 /* They are routed again, as if they had just come. */
@@ -97,7 +97,7 @@ static void hop_aim(struct hop *h, const struct workload *to) {
     if (hop_is_to(h, to))
         return;
     hop_retire_all(h);
-    h->uid_hash = uid_hash(h->worker, to->uid);
+    h->uid_hash = hop_uid_hash(h->worker, to->uid);
     h->identity = *to->identity;
     h->n_failures = 0;
     h->closed_until_ns = 0;
@@ -156,6 +156,7 @@ enum close_reason hop_take(struct flow *f, const struct world *world unused_arg,
         t = context ? tunnel_connect(h, context, &why) : NULL;
         if (!t)
             return why;
+        t->uid_hash = h->uid_hash;
     }
     leg_stream_init(&f->legs[LEG_SERVER], t);
     flow_set_state(f, FLOW_WAIT_TUNNEL);

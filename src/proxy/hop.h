@@ -49,6 +49,8 @@ bool hop_in_trouble(const struct flow *f, const struct addr *addr);
  * IDENTITY, or TUNNEL_LOST: the address has another owner by now (h NULL: the tunnel was retired), the flow is to be routed again.
  */
 enum close_reason hop_admits(const struct hop *h, const struct flow *f, const struct identity *peer);
+/* What a hop and its tunnels remember of the workload that they lead to. */
+uint64_t hop_uid_hash(const struct worker *w, struct str uid);
 void hop_tunnel_opened(struct hop *h);
 void hop_tunnel_failed(struct hop *h, enum close_reason reason);
 void hop_tunnel_left(struct hop *h, struct tunnel *t);

@@ -2,7 +2,8 @@
  * judge.c - after a new world, policy is asked again for every open flow; those now denied are reset
  *
  * flows_all is ordered by the world that judged each flow, oldest first: a judged flow goes to the back, so a pass needs no
- * cursor and may be spread over turns, with flows coming and going. */
+ * cursor and may be spread over turns, with flows coming and going. The policy of a tunnel's flow is judged at its far end, and
+ * who is at the far end here. */
 #include <ringwall/base/check.h>
 #include <ringwall/base/rng.h>
 
@@ -12,13 +13,40 @@
 #include "tunnel.h"
 #include "worker.h"
 
-/* Plaintext may go on only while its destination may still be reached in plaintext (DESIGN rule 1). A tunnel's flow is
- * judged at its far end. */
+static bool needs_waypoint(const struct world *world, const struct endpoint *asked, const struct workload *to) {
+    const struct service *s = world_service_by_vip(world, worker_network(world), &asked->addr);
+    return to->use_waypoint.n || (s && s->use_waypoint.n);
+}
+
+/* Policy is the far end's to judge; who is at the far end is ours. A tunnel belongs to one workload: a new owner of its
+ * address gets none of its flows, and neither does a workload whose peer answered with what is its identity no more. That
+ * plaintext would do by now (DISABLE, or outside the mesh) is nothing against a tunnel. */
+static enum close_reason judge_tunnelled(struct flow *f, const struct world *world) {
+    struct leg *l = &f->legs[LEG_SERVER];
+    const struct tunnel *t = l->stream.tunnel;
+    if (!t || l->stream.id == 0)
+        return CLOSE_NONE; /* it is asked when it gets its stream, see hop_admits */
+    const struct workload *to = world_workload_by_addr(world, worker_network(world), &f->target.addr);
+    enum close_reason why = CLOSE_NONE;
+    if (!to || hop_uid_hash(f->worker, to->uid) != t->uid_hash)
+        why = CLOSE_WORKLOAD_GONE;
+    else if (!route_accepts_identity(world, worker_network(world), &f->asked, to->uid, &t->peer_identity) ||
+             needs_waypoint(world, &f->asked, to))
+        why = CLOSE_POLICY_CHANGED;
+    if (why == CLOSE_NONE || f->state != FLOW_WAIT_REPLY)
+        return why;
+    leg_fail(l, CLOSE_TUNNEL_LOST, 0); /* not a byte was carried: routed again */
+    return CLOSE_NONE;
+}
+
+/* Plaintext may go on only while its destination may still be reached in plaintext (DESIGN rule 1). */
 static enum close_reason judge_outbound(struct flow *f, const struct world *world) {
     const struct workload *source = world_workload_by_uid(world, pod_uid(f->pod));
     if (!source)
         return CLOSE_WORKLOAD_GONE;
-    if (f->mtls || f->legs[LEG_SERVER].kind != LEG_TCP)
+    if (leg_is_stream(&f->legs[LEG_SERVER]))
+        return judge_tunnelled(f, world);
+    if (f->legs[LEG_SERVER].kind != LEG_TCP)
         return CLOSE_NONE;
     struct route route;
     route_outbound(world, source, &f->target, f->worker->options.ports, NULL, &f->worker->rng, &route);

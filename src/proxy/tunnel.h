@@ -48,6 +48,7 @@ struct tunnel {
     uint64_t id, credential_generation;
     uint64_t began_ns, opened_ns, heard_ns, ping_ns, idle_ns; /* idle_ns: since when without flows */
     struct endpoint local, peer;
+    uint64_t uid_hash;        /* client: of the workload it leads to (hop.h), which its hop may have left behind */
     struct identity expected; /* client: who must answer */
     struct identity peer_identity;
     struct tls_session *tls;

@@ -161,6 +161,37 @@ def case_many_open_flows(lab):
     lab.remove("deny.yaml")
 
 
+def far_ends(lab, change):
+    """The workloads' file for node-1 alone, with the server's manifest changed; node-2 hears nothing of it."""
+    server = pod(lab, "server")
+    parts = [change(each.manifest()) if each is server else each.manifest()
+             for node in lab.nodes for each in node.pods.values() if each.enrolled is not None]
+    return "---\n".join(part for part in parts if part)
+
+
+def case_far_end_changes(lab):
+    """10,000 open flows to a workload that is another by now, only in the source's files: reset there within a second; so for
+    an identity changed and for a workload gone; flows to others go on"""
+    serve(lab, "server", "server2")
+    server, source, n = pod(lab, "server"), lab.nodes[0], scaled(10_000)
+    changes = (("another uid", lambda m: m.replace("metadata:", "metadata:\n  uid: its-successor", 1), "workload-gone", n),
+               ("another identity", lambda m: m.replace("serviceAccount: server", "serviceAccount: other"), "policy-changed", 50),
+               ("gone", lambda m: "", "workload-gone", 50))
+    for what, change, reason, n_flows in changes:
+        held = Task(pod(lab, "client"), traffic.hold_many, server.ip, PORT, n_flows).wait_ready(120)
+        goes_on = Task(pod(lab, "client2"), traffic.steady, pod(lab, "server2").ip, PORT, 4).wait_ready()
+        before = len([x for x in source.access_lines() if f"reason={reason}" in x])
+        began = time.time()
+        lab.apply("workloads.yaml", far_ends(lab, change), nodes=[source], wait=False)
+        ended, resets, left = held.result(60)
+        print(f"    {n_flows} open flows to a workload {what}: cut {ended - began:.2f} s after the rename")
+        expect_equal((resets, left), (n_flows, 0), f"{what}: flows that ended with a reset, flows that did not end")
+        expect(goes_on.result(20) > 0, f"{what}: another flow was hurt")
+        eventually(f"{what}: {reason} is logged at the source",
+                   lambda r=reason, b=before, k=n_flows: len([x for x in source.access_lines() if f"reason={r}" in x]) >= b + k)
+        lab.apply("workloads.yaml", far_ends(lab, lambda m: m), nodes=[source])
+
+
 def case_bad_files(lab):
     """Each bad set is refused whole with file:line:column; the last good world stays in force"""
     serve(lab)

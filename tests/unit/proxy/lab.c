@@ -87,17 +87,28 @@ static int lab_origdst(void *context, uint64_t cookie unused_arg, const struct e
     return 0;
 }
 
-void lab_world(struct lab *l, const char *more) {
+static void publish_world(struct lab *l, unsigned node, const char *text, const char *more) {
     struct mesh next;
     mesh_init(&next);
-    mesh_add(&next, LAB_MESH);
+    mesh_add(&next, text);
     mesh_add(&next, more);
     struct world *built = NULL;
-    if (world_build(&next.input, ++l->n_worlds, &next.diags, &built))
+    if (world_build(&next.input, l->n_worlds, &next.diags, &built))
         fail_msg("%s", next.diags.items[0].text);
-    world_free(publish_swap(&l->world, built));
+    world_free(publish_swap(&l->worlds[node], built));
     mesh_deinit(&l->mesh);
     l->mesh = next;
+}
+
+void lab_world(struct lab *l, const char *more) {
+    l->n_worlds++;
+    for (unsigned i = 0; i < _LAB_NODES; i++)
+        publish_world(l, i, LAB_MESH, more);
+}
+
+void lab_world_at(struct lab *l, unsigned node, const char *text) {
+    l->n_worlds++;
+    publish_world(l, node, text, "");
 }
 
 static void post_all(struct lab *l, unsigned node, struct mail *(*make)(void *, unsigned), void *context) {
@@ -195,7 +206,7 @@ void lab_init(struct lab *l, unsigned n_workers) {
         n->n_workers = n_workers;
         assert_true(n->mailbox && n_workers <= array_size(n->stats));
         struct proxy_options o = {.n_workers = n_workers,
-                                  .world = &l->world,
+                                  .world = &l->worlds[i],
                                   .origdst = lab_origdst,
                                   .origdst_context = l,
                                   .identity = n->mailbox,
@@ -222,7 +233,8 @@ void lab_deinit(struct lab *l) {
         drop_mail(n);
         mailbox_unref(n->mailbox);
     }
-    world_free(publish_swap(&l->world, NULL));
+    for (unsigned i = 0; i < _LAB_NODES; i++)
+        world_free(publish_swap(&l->worlds[i], NULL));
     mesh_deinit(&l->mesh);
     pki_deinit(&l->pki);
 }

@@ -35,16 +35,17 @@ struct lab_node {
 struct lab {
     struct pki pki;
     struct mesh mesh;
-    struct publish_slot world;
+    struct publish_slot worlds[_LAB_NODES];
     struct lab_node nodes[_LAB_NODES];
     struct endpoint dialled[65536]; /* by the client's source port */
     unsigned n_worlds;
 };
 
-bool lab_enter(void);                             /* a namespace of our own; false: no privilege */
-void lab_init(struct lab *l, unsigned n_workers); /* proxies, pods, credentials, world LAB_MESH */
-void lab_deinit(struct lab *l);                   /* asserts that everything came back */
-void lab_world(struct lab *l, const char *more);  /* LAB_MESH and these lines */
+bool lab_enter(void);                                              /* a namespace of our own; false: no privilege */
+void lab_init(struct lab *l, unsigned n_workers);                  /* proxies, pods, credentials, world LAB_MESH */
+void lab_deinit(struct lab *l);                                    /* asserts that everything came back */
+void lab_world(struct lab *l, const char *more);                   /* LAB_MESH and these lines */
+void lab_world_at(struct lab *l, unsigned node, const char *text); /* these lines only, and for one node alone */
 void lab_credential(struct lab *l, unsigned node, const char *sa, const struct identity *holder, uint64_t generation);
 void lab_pod(struct lab *l, unsigned node, uint32_t id, const char *name, const char *ip4, const char *ip6, bool outbound);
 void lab_drain(struct lab *l, unsigned node, uint64_t in_ns);          /* waits for all workers' answers */

@@ -243,6 +243,56 @@ BOTH_FAMILIES(policy_decides_now_and_later) {
     nothing_left();
 }
 
+#define CLIENT_MESH \
+    "node node-1\ndomain cluster.local\nroot istio-system\nns default ambient\n" \
+    "pod default/client ip=" LAB_CLIENT4 "," LAB_CLIENT6 " sa=client node=node-1 uid=client\n"
+#define SERVER_POD(sa, uid) \
+    "pod default/server ip=" LAB_SERVER4 "," LAB_SERVER6 " sa=" sa " node=node-2 uid=" uid " labels=app:server"
+
+/* Only the source's node hears of the change: what ends is ended there. */
+BOTH_FAMILIES(who_is_at_the_far_end_is_asked_again) {
+    static const struct {
+        const char *world;
+        enum close_reason why; /* NONE: it goes on */
+    } changes[] = {
+        {CLIENT_MESH, CLOSE_WORKLOAD_GONE},
+        {CLIENT_MESH SERVER_POD("server", "successor"), CLOSE_WORKLOAD_GONE},
+        {CLIENT_MESH SERVER_POD("other", "server"), CLOSE_POLICY_CHANGED},
+        {CLIENT_MESH SERVER_POD("server", "server") " waypoint=way", CLOSE_POLICY_CHANGED},
+        {CLIENT_MESH SERVER_POD("server", "server") " dying", CLOSE_NONE},
+        {CLIENT_MESH SERVER_POD("server", "server") " none", CLOSE_NONE},
+        {CLIENT_MESH SERVER_POD("server", "server") "\nauth default/off DISABLE", CLOSE_NONE},
+    };
+    enum { N = 8 };
+    uint64_t n_ended[2] = {0};
+    for (size_t i = 0; i < array_size(changes); i++) {
+        int s[N], c[N];
+        char text[2];
+        for (unsigned k = 0; k < N; k++)
+            c[k] = pair(&s[k]);
+        lab_world_at(&lab, LAB_A, changes[i].world);
+        lab_wait_for(LAB_COUNT(&lab, LAB_A, world_number) == lab.n_worlds);
+        for (unsigned k = 0; k < N; k++) {
+            if (changes[i].why != CLOSE_NONE) {
+                assert_int_equal(lab_read_error(c[k]), ECONNRESET);
+                assert_int_equal(lab_read_error(s[k]), ECONNRESET);
+            } else {
+                lab_send(c[k], "x", 1);
+                assert_int_equal(lab_read(s[k], text, 1), 1);
+            }
+            close(c[k]);
+            close(s[k]);
+        }
+        nothing_left();
+        n_ended[0] += changes[i].why == CLOSE_WORKLOAD_GONE ? N : 0;
+        n_ended[1] += changes[i].why == CLOSE_POLICY_CHANGED ? N : 0;
+        assert_int_equal(LAB_COUNT(&lab, LAB_A, closed[STATS_OUTBOUND][CLOSE_WORKLOAD_GONE]), n_ended[0]);
+        assert_int_equal(LAB_COUNT(&lab, LAB_A, closed[STATS_OUTBOUND][CLOSE_POLICY_CHANGED]), n_ended[1]);
+        lab_world(&lab, "");
+        lab_wait_for(LAB_COUNT(&lab, LAB_A, world_number) == lab.n_worlds && LAB_COUNT(&lab, LAB_B, world_number) == lab.n_worlds);
+    }
+}
+
 BOTH_FAMILIES(a_lost_peer_is_a_reset) {
     char text[8];
     int s, c = pair(&s);
@@ -534,6 +584,7 @@ int main(void) {
         TWICE(a_stopped_reader_is_bounded_and_alone),
         TWICE(refusals_are_resets),
         TWICE(policy_decides_now_and_later),
+        TWICE(who_is_at_the_far_end_is_asked_again),
         TWICE(a_lost_peer_is_a_reset),
         TWICE(many_one_after_another),
         TWICE(many_at_once),
