@@ -142,6 +142,13 @@ int tls_csr_read(const uint8_t *der, size_t n, const struct identity *expected, 
     return TLS_CSR_OK;
 }
 
+bool tls_csr_matches(const struct tls_csr *c, const uint8_t *cert, size_t n) {
+    struct cert_view v;
+    struct public_key key;
+    return cert_view_read(cert, n, &v) && public_key_read((struct der){c->spki, c->n}, &key) && key.kind != KEY_UNSUPPORTED &&
+           key.kind == v.key.kind && der_is(key.bytes, v.key.bytes);
+}
+
 struct tls_csr *tls_csr_free(struct tls_csr *c) {
     free(c);
     return NULL;

@@ -22,6 +22,7 @@ enum tls_csr_verdict {
 struct tls_csr; /* checked request: its public key */
 /* expected NULL: what names it carries does not matter. */
 int tls_csr_read(const uint8_t *der, size_t n, const struct identity *expected, struct tls_csr **ret) must_check;
+bool tls_csr_matches(const struct tls_csr *c, const uint8_t *cert, size_t n); /* the certificate is for the same key */
 struct tls_csr *tls_csr_free(struct tls_csr *c);
 DEFINE_FREEP(struct tls_csr, tls_csr_free)
 int tls_der_to_pem(const struct tls_der *der, const char *label, struct growing *to) must_check; /* appends one block */
