@@ -47,7 +47,7 @@ static void *hook_calloc(size_t count, size_t n, void *unused) {
     return p;
 }
 
-static void *hook_realloc(void *old, size_t n, void *unused) {
+void *h2_realloc(void *old, size_t n) {
     size_t before = old ? malloc_usable_size(old) : 0;
     void *p = realloc(old, n);
 
@@ -55,6 +55,8 @@ static void *hook_realloc(void *old, size_t n, void *unused) {
         memory_used += (p ? malloc_usable_size(p) : 0) - before;
     return p;
 }
+
+static void *hook_realloc(void *old, size_t n, void *unused) { return h2_realloc(old, n); }
 
 size_t h2_memory_used(void) { return memory_used; }
 
@@ -260,6 +262,15 @@ int h2_connect(struct h2 *h, const struct h2_header *headers, size_t n, void *st
     return 0;
 }
 
+void h2_stream_trailers(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n) {
+    nghttp2_nv lines[H2_HEADERS_MAX];
+    struct h2_stream *s = h2_stream_find(h, id);
+
+    check(h->out && s && !s->trailed);
+    s->trailed = true;
+    h2_note(h, nghttp2_submit_trailer(h->ng, id, lines, lines_of(headers, n, lines)));
+}
+
 static int respond(struct h2 *h, struct h2_stream *s, const struct h2_header *headers, size_t n, bool stays_open) {
     nghttp2_nv lines[H2_HEADERS_MAX];
     nghttp2_data_provider from = {.read_callback = h2_out_read};
@@ -303,6 +314,12 @@ void h2_stream_attach(struct h2 *h, int32_t id, void *stream) {
 
     if (s && !s->forgotten)
         s->context = stream;
+}
+
+void *h2_stream_context(const struct h2 *h, int32_t id) {
+    struct h2_stream *s = h2_stream_find(h, id);
+
+    return s && !s->forgotten && !s->refused ? s->context : NULL;
 }
 
 void h2_stream_ready(struct h2 *h, int32_t id) {

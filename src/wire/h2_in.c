@@ -110,7 +110,9 @@ static int got_headers(struct h2 *h, const nghttp2_frame *frame) {
                     h->cb->response(h->owner, s->id, s->context, h->block->items, h->block->n, end);
             }
         } else if (s && end) {
-            got_end(h, s); /* trailers: their text is of no use to a tunnel */
+            if (h->cb->trailers && !h2_stream_silent(s)) /* of no use to a tunnel */
+                h->cb->trailers(h->owner, s->id, s->context, h->block->items, h->block->n);
+            got_end(h, s);
         }
     }
     h2_block_drop(h);

@@ -43,6 +43,8 @@ ssize_t h2_out_read(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t n, uin
         return NGHTTP2_ERR_DEFERRED;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY | (end ? NGHTTP2_DATA_FLAG_EOF : 0);
+    if (end && s->trailed)
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
     if (end || others_wait(h)) {
         h->turn = NULL;
         if (!end)
@@ -70,15 +72,16 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
 
     if (end && s) {
         s->local_end = true;
-        /* A refusal is complete; the peer need not finish what it wanted to send (RFC 9113 section 8.1). */
-        if (s->refused && !s->remote_end)
+        /* The answer is complete; the peer need not finish what it wanted to send (RFC 9113 section 8.1). */
+        if ((s->refused || (h->server && s->trailed)) && !s->remote_end)
             h2_note(h, nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, s->id, H2_NO_ERROR));
     }
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         if (s)
             s->reset = true;
         /* Resets that the peer's errors made us send are a flood as much as its own are (CVE-2025-8671). */
-        if (!(s && h2_stream_silent(s)) && !h->verdict && !h2_rate_take(&h->limits.provoked, h->now_ns, H2_RESETS_MAX_PER_S))
+        if (!(s && (h2_stream_silent(s) || s->trailed)) && !h->verdict &&
+            !h2_rate_take(&h->limits.provoked, h->now_ns, H2_RESETS_MAX_PER_S))
             h2_flooded(h);
     }
     return 0;

@@ -12,6 +12,7 @@
 #include <ringwall/base/list.h>
 
 #include "h2_limits.h"
+#include "h2_memory.h"
 
 enum { H2_HEADERS_MAX = 100 /* header lines of one block */ };
 
@@ -25,6 +26,7 @@ struct h2_stream {
     bool reset;     /* RST_STREAM seen or sent */
     bool resetting; /* the owner asked for RST_STREAM */
     bool refused;   /* answered with END_STREAM: nothing more is shown */
+    bool trailed;   /* trailers are queued behind the payload, which ends without END_STREAM */
     bool forgotten; /* no callback any more */
 };
 
@@ -59,8 +61,6 @@ struct h2 {
     bool drain_ping; /* GOAWAY's first half is out; its second follows the answer to a PING */
 };
 
-void *h2_alloc(size_t n);
-void h2_dealloc(void *p);
 int h2_flooded(struct h2 *h);                  /* ends the session with ENHANCE_YOUR_CALM */
 void h2_note(struct h2 *h, int library_error); /* a submit that can only fail for lack of memory */
 struct h2_stream *h2_stream_find(const struct h2 *h, int32_t id);

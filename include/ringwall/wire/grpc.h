@@ -70,6 +70,7 @@ struct grpc_server_stats {
     uint64_t refused_http;      /* method, content type, te: answered with an HTTP status */
     uint64_t refused_encoding;  /* grpc-encoding or a compressed message */
     uint64_t refused_timeout;   /* grpc-timeout that is none */
+    uint64_t refused_path;      /* longer than GRPC_PATH_MAX */
     uint64_t refused_streams;   /* over streams_max */
     uint64_t refused_message;   /* larger than message_max */
     uint64_t refused_framing;   /* cut short, or with an unknown flag */
@@ -133,3 +134,5 @@ int grpc_client_send(struct grpc_client *c, int32_t id, const uint8_t *bytes, si
 void grpc_client_half_close(struct grpc_client *c, int32_t id);
 void grpc_client_cancel(struct grpc_client *c, int32_t id); /* no callback for it any more */
 void grpc_client_ping(struct grpc_client *c);
+/* The connection is lost: every open call is finished with UNAVAILABLE. feed does this itself before it gives a bad verdict. */
+void grpc_client_lost(struct grpc_client *c, struct str message);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * wire/h2.h - an HTTP/2 connection for CONNECT tunnels, as a bytes machine over nghttp2
+ * wire/h2.h - an HTTP/2 connection for CONNECT tunnels and for gRPC (wire/grpc.h), as a bytes machine over nghttp2
  *
  * Bytes from the peer go in by h2_feed, bytes for the peer come out by h2_drain; events come by callbacks that run inside
  * h2_feed or h2_drain only. No callback may free the session; it may open, reset or end streams. Not thread-safe.
@@ -39,7 +39,7 @@ struct h2_header {
     struct str name, value; /* lower-case name */
 };
 /* `stream` is the context given at h2_connect, h2_stream_attach or h2_accept; NULL before that. All callbacks must be set but those
- * of the other side (request; response). */
+ * of the other side (request; response) and trailers. */
 struct h2_callbacks {
     /* server: a request's headers are complete. Answer by h2_accept or h2_refuse, now or later (by id). Until then data, end
      * and closed may come with a NULL stream: a peer may send before it is accepted (at most H2_STREAM_WINDOW). */
@@ -59,6 +59,8 @@ struct h2_callbacks {
     void (*goaway)(void *owner, uint32_t error, int32_t last_id); /* peer drains: open nothing more */
     void (*ping_ack)(void *owner, uint64_t payload);
     void (*settings)(void *owner, uint32_t max_streams); /* peer's SETTINGS arrived */
+    /* Header lines after the payload; `end` follows at once. NULL: not shown. */
+    void (*trailers)(void *owner, int32_t id, void *stream, const struct h2_header *headers, size_t n);
 };
 
 int h2_client_new(const struct h2_callbacks *cb, void *owner, struct h2 **ret) must_check; /* -ENOMEM */
@@ -83,8 +85,12 @@ int h2_connect(struct h2 *h, const struct h2_header *headers, size_t n, void *st
 int h2_accept(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n, void *stream) must_check;
 int h2_refuse(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n) must_check;
 void h2_stream_attach(struct h2 *h, int32_t id, void *stream); /* server: gives a request its context before the answer */
-void h2_stream_ready(struct h2 *h, int32_t id);                /* pull has something again */
-void h2_stream_delivered(struct h2 *h, int32_t id, size_t n);  /* n bytes of data left our memory */
+void *h2_stream_context(const struct h2 *h, int32_t id);       /* NULL: none, gone, refused or forgotten */
+/* In pull only, before it says *ret_end: these lines go behind the payload and end our side. A request that was answered so is
+ * reset with NO_ERROR when the peer has not ended it (RFC 9113 section 8.1). */
+void h2_stream_trailers(struct h2 *h, int32_t id, const struct h2_header *headers, size_t n);
+void h2_stream_ready(struct h2 *h, int32_t id);               /* pull has something again */
+void h2_stream_delivered(struct h2 *h, int32_t id, size_t n); /* n bytes of data left our memory */
 void h2_stream_reset(struct h2 *h, int32_t id, uint32_t error);
 void h2_stream_forget(struct h2 *h, int32_t id); /* no more callbacks for it; reset with CANCEL unless both sides ended */
 size_t h2_streams(const struct h2 *h);           /* open now */
