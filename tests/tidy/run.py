@@ -12,7 +12,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FLOORS = {
     "base": 0, "model": 1, "wire": 1, "ring": 2, "tls": 2, "capture": 2,
-    "config": 3, "identity": 3, "ca": 3, "admin": 3, "proxy": 3, "app": 4, "ctl": 4,
+    "config": 3, "identity": 3, "ca": 3, "admin": 3, "proxy": 3, "doors": 3, "app": 4, "ctl": 4,
 }
 # Edges beside "floors below": model's values are wire's words; mail is no room, it stands between floors 2 and 3.
 EXTRA = {("wire", "model"), ("ctl", "config"), ("ctl", "ca")}
@@ -192,6 +192,8 @@ EXAMPLES = [
     (rule_includes, "src/model/x.c", "#include <ringwall/tls/key.h>\n", 1),
     (rule_includes, "src/proxy/x.c", "#include <ringwall/identity/manager.h>\n", 1),
     (rule_includes, "src/tls/x.c", "#include <ringwall/ring/ring.h>\n", 1),
+    (rule_includes, "src/doors/x.c", "#include <ringwall/ca/ca.h>\n", 1),
+    (rule_includes, "src/doors/x.c", "#include <ringwall/wire/sds.h>\n#include <ringwall/mail/trust.h>\n", 0),
     (rule_includes, "src/proxy/x.c", "#include <ringwall/tls/session.h>\n#include <ringwall/mail/pod.h>\n", 0),
     (rule_includes, "include/ringwall/mail/pod.h", "#include <ringwall/capture/capture.h>\n", 0),
     (rule_libraries, "src/proxy/x.c", "#include <nghttp2/nghttp2.h>\n", 1),
