@@ -27,10 +27,12 @@ struct join {
     size_t n_entries;
     struct world_input input;
     bool has_nodes, has_slices, has_accounts;
+    struct map running; /* accounts that workloads run as: "namespace/account", and "namespace/" for each namespace */
 };
 
 static void join_deinit(struct join *j) {
     map_deinit(&j->names);
+    map_deinit(&j->running);
     arena_deinit(&j->arena);
 }
 
@@ -190,11 +192,84 @@ static int join_slices(struct join *j) {
     return 0;
 }
 
+struct running {
+    struct map_node node;
+    struct str ns, name;
+};
+
+static int add_running(struct join *j, struct str ns, struct str name) {
+    char key[600];
+    if (ns.n + name.n + 2 > sizeof(key)) /* no object has such a name */
+        return 0;
+    size_t n = put_key(key, OBJECT_SERVICE_ACCOUNT, ns, name);
+    if (map_find(&j->running, key, n))
+        return 0;
+    struct running *r = arena_alloc(&j->arena, sizeof(*r));
+    char *kept = r ? arena_alloc(&j->arena, n) : NULL;
+    if (!kept)
+        return err_origin(-ENOMEM);
+    memcpy(kept, key, n);
+    r->ns = ns;
+    r->name = name;
+    return map_insert(&j->running, &r->node, kept, n);
+}
+
+static int collect_running(struct join *j) {
+    if (map_init(&j->running, 0))
+        return err_origin(-ENOMEM);
+    for (size_t i = 0; i < j->input.n_workloads; i++) {
+        const struct workload_spec *w = j->input.workloads[i];
+        int r = add_running(j, w->ns, w->service_account.n ? w->service_account : STR("default"));
+        if (r == 0)
+            r = add_running(j, w->ns, STR_NULL);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static bool is_running(struct join *j, struct str ns, struct str name) {
+    char key[600];
+    return ns.n + name.n + 2 <= sizeof(key) && map_find(&j->running, key, put_key(key, OBJECT_SERVICE_ACCOUNT, ns, name));
+}
+
+static void take_nearer(struct str name, struct str other, size_t *best, struct str *near) {
+    size_t d = str_distance(name, other);
+    if (other.n == 0 || d >= *best)
+        return;
+    *best = d;
+    *near = other;
+}
+
+/* Only for what is told, and no more is told than a list of diagnostics holds. */
+static struct str near_account(struct join *j, bool listed, struct str ns, struct str name) {
+    struct str near = STR_NULL;
+    size_t best = name.n > 4 ? 3 : 2, cursor = 0;
+    if (j->diags->n >= DIAG_MAX)
+        return near;
+    for (size_t i = 0; listed && i < j->n_entries; i++) {
+        const struct object *o = j->entries[i].object;
+        if (o->kind == OBJECT_SERVICE_ACCOUNT && str_is(o->ns, ns))
+            take_nearer(name, o->name, &best, &near);
+    }
+    for (struct map_node *n = NULL; !listed && (n = map_next(&j->running, &cursor, n));) {
+        const struct running *r = map_entry(n, struct running, node);
+        if (str_is(r->ns, ns))
+            take_nearer(name, r->name, &best, &near);
+    }
+    return near;
+}
+
 /* Every namespace of a cluster has the account "default": when it is listed, the others are too. */
-static bool account_exists(void *context, struct str ns, struct str name, bool *ret_known) {
+static enum lint_account look_account(void *context, struct str ns, struct str name, struct str *ret_near) {
     struct join *j = context;
-    *ret_known = find(j, OBJECT_SERVICE_ACCOUNT, ns, STR("default")) != NULL;
-    return find(j, OBJECT_SERVICE_ACCOUNT, ns, name) != NULL;
+    bool listed = j->has_accounts && find(j, OBJECT_SERVICE_ACCOUNT, ns, STR("default"));
+    if (listed ? find(j, OBJECT_SERVICE_ACCOUNT, ns, name) != NULL : is_running(j, ns, name))
+        return LINT_THERE;
+    if (!listed && !is_running(j, ns, STR_NULL))
+        return LINT_UNKNOWN;
+    *ret_near = near_account(j, listed, ns, name);
+    return listed ? LINT_NOT_LISTED : LINT_NOT_RUN;
 }
 
 static int make_arrays(struct join *j) {
@@ -237,8 +312,6 @@ static int fill_arrays(struct join *j) {
             break;
         case OBJECT_AUTHORIZATION_POLICY:
             in->policies[in->n_policies++] = spec;
-            if (j->has_accounts)
-                lint_accounts(spec, j->o->settings, account_exists, j, j->diags);
             break;
         case OBJECT_PEER_AUTHENTICATION:
             in->peer_auths[in->n_peer_auths++] = spec;
@@ -247,7 +320,10 @@ static int fill_arrays(struct join *j) {
             break;
         }
     }
-    return 0;
+    int r = in->n_policies ? collect_running(j) : 0;
+    for (size_t i = 0; r == 0 && i < in->n_policies; i++)
+        lint_accounts(in->policies[i], j->o->settings, look_account, j, j->diags);
+    return r;
 }
 
 int join_build(const struct manifest *const *manifests, size_t n, const struct mesh_options *o, uint64_t number,

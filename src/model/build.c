@@ -115,8 +115,27 @@ struct ns_info *build_ns(struct builder *b, struct str name) {
 bool build_is_root_ns(const struct builder *b, struct str ns) { return str_is(ns, b->world->settings.root_namespace); }
 
 bool build_ns_unknown(struct builder *b, struct str ns) {
-    struct ns_info *known = b->input->n_namespaces ? build_ns(b, ns) : NULL;
-    return known && !known->spec;
+    bool any = b->input->n_namespaces || b->input->n_workloads;
+    struct ns_info *known = any ? build_ns(b, ns) : NULL;
+    return known && !known->spec && !known->inhabited;
+}
+
+void build_say_ns_unknown(struct builder *b, struct str ns, struct text *to) {
+    struct str near = STR_NULL;
+    size_t best = ns.n > 4 ? 3 : 2, cursor = 0;
+
+    for (struct map_node *node = NULL; b->diags->n < DIAG_MAX && (node = map_next(&b->namespaces, &cursor, node));) {
+        const struct ns_info *i = map_entry(node, struct ns_info, node);
+        size_t d = i->spec || i->inhabited ? str_distance(ns, i->name) : SIZE_MAX;
+        if (d < best || (near.n && d == best && str_compare(i->name, near) < 0)) {
+            best = d;
+            near = i->name;
+        }
+    }
+    text_addf(to, b->input->n_namespaces ? "namespace " STR_FMT " is not declared" : "no workload is in namespace " STR_FMT,
+              STR_ARG(ns));
+    if (near.n)
+        text_addf(to, "; did you mean " STR_FMT "?", STR_ARG(near));
 }
 
 struct label_key { /* pointers of interned strings: equal strings are equal pointers */

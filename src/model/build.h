@@ -21,6 +21,7 @@ struct ns_info { /* a namespace that anything mentions */
     struct policy **wide;              /* namespace-wide policies, in order */
     size_t n_wide, cap_wide;
     size_t n_workloads;
+    bool inhabited; /* some workload is in it; known before the workloads are built */
 };
 
 /* Objects with a label selector, found by their rarest label, so that binding never compares everything with
@@ -42,7 +43,6 @@ struct builder {
     struct arena scratch;
     struct map strings, blobs, namespaces, tables;
     const struct policy_spec **policy_specs; /* as sorted: same index as the world's policies */
-    bool *ports_exposed, *ports_undeclared;  /* by policy */
     struct selector_index policy_index, peer_auth_index, service_index;
     struct map_node *spare_node; /* of a string that turned out to be known */
     struct str *memo;            /* BUILD_MEMO strings interned lately */
@@ -60,7 +60,9 @@ struct origin build_origin(struct builder *b, const struct origin *at);
 const struct label *build_labels(struct builder *b, const struct label *labels, size_t n); /* interned, sorted by key */
 struct ns_info *build_ns(struct builder *b, struct str name);
 bool build_is_root_ns(const struct builder *b, struct str ns);
-bool build_ns_unknown(struct builder *b, struct str ns); /* true only when namespaces are declared at all */
+/* Neither declared nor of any workload, though the files have such; then also what to say of it. */
+bool build_ns_unknown(struct builder *b, struct str ns);
+void build_say_ns_unknown(struct builder *b, struct str ns, struct text *to);
 
 /* Two rounds: every selector is counted, then filed under its rarest label. Scope is an interned name's pointer. */
 void selector_index_count(struct builder *b, struct selector_index *x, const char *scope, const struct label *labels, size_t n);
@@ -76,9 +78,11 @@ void build_peer_auths(struct builder *b);
 void build_workloads(struct builder *b);
 void build_services(struct builder *b);
 void build_unbound_warnings(struct builder *b);
+void build_port_warnings(struct builder *b);
 
 const struct policy_table *build_policy_table(struct builder *b, struct ns_info *ns, const struct label *labels, size_t n_labels);
-void build_policy_ports_seen(struct builder *b, const struct workload *w);
+bool build_policy_has_ports(const struct policy_spec *s);
+const struct policy_table *build_table_at(const struct map_node *node); /* of b->tables */
 void build_policy_rules(struct builder *b, const struct policy_spec *spec, struct policy *p);
 struct str build_waypoint(struct builder *b, struct str own, const struct ns_info *ns); /* own or the namespace's; "none" is none */
 void build_check_selector(struct builder *b, const struct selector *s, const struct origin *object);

@@ -7,6 +7,7 @@
 struct text_match text_pattern(struct str s); /* text points into s */
 bool text_has_inner_star(struct str s);
 
+bool principal_is_ours(const struct builder *b, struct str td); /* our trust domain, an alias, or the placeholder */
 /* Writes up to principal_patterns_max() patterns for one principal; returns how many. */
 size_t principal_patterns_max(const struct builder *b);
 size_t principal_patterns(struct builder *b, struct str s, struct text_match *out);

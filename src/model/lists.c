@@ -19,8 +19,14 @@ static void warn_at(struct builder *b, const struct text_item *i, const char *na
 }
 
 static void warn_unknown_ns(struct builder *b, const struct text_item *i, const char *name, struct str ns) {
-    if (build_ns_unknown(b, ns))
-        diag_addf(b->diags, DIAG_WARNING, &i->at, "%s: namespace " STR_FMT " is not declared; check its name", name, STR_ARG(ns));
+    char bytes[512];
+    struct text t = TEXT_OVER(bytes);
+
+    if (!build_ns_unknown(b, ns))
+        return;
+    build_say_ns_unknown(b, ns, &t);
+    diag_addf(b->diags, DIAG_WARNING, &i->at, "%s: %s%s", name, bytes,
+              bytes[t.n - 1] == '?' ? "" : ", so nobody comes from there; check its name");
 }
 
 static void check_principal(struct builder *b, const struct text_item *i, const char *name) {
@@ -45,7 +51,7 @@ static void check_principal(struct builder *b, const struct text_item *i, const 
     text_add(&t, i->text);
     if (t.full || !identity_parse(text_str(&t), &id))
         warn_at(b, i, name, "never matches: write <trust domain>/ns/<namespace>/sa/<service account>, or use a star at one end");
-    else
+    else if (principal_is_ours(b, identity_td(&id))) /* other domains have files of their own */
         warn_unknown_ns(b, i, name, identity_ns(&id));
 }
 

@@ -40,6 +40,9 @@ static int compare_age(const void *x, const void *y) {
 }
 
 static void check_spec(struct builder *b, const struct peer_auth_spec *s) {
+    char bytes[512];
+    struct text t = TEXT_OVER(bytes);
+
     build_check_selector(b, &s->selector, &s->at);
     for (size_t i = 0; i < s->n_ports; i++) {
         if (s->ports[i].port == 0)
@@ -56,9 +59,10 @@ static void check_spec(struct builder *b, const struct peer_auth_spec *s) {
                   "PeerAuthentication " STR_FMT "/" STR_FMT " has no effect: one with a selector is ignored in the root namespace; "
                   "move it to the workloads' namespace",
                   STR_ARG(s->ns), STR_ARG(s->name));
-    if (!build_is_root_ns(b, s->ns) && build_ns_unknown(b, s->ns)) /* the root namespace is for the whole mesh */
-        diag_addf(b->diags, DIAG_WARNING, &s->at, "namespace " STR_FMT " is not declared: this PeerAuthentication selects nothing",
-                  STR_ARG(s->ns));
+    if (build_is_root_ns(b, s->ns) || !build_ns_unknown(b, s->ns)) /* the root namespace is for the whole mesh */
+        return;
+    build_say_ns_unknown(b, s->ns, &t);
+    diag_addf(b->diags, DIAG_WARNING, &s->at, "this PeerAuthentication selects nothing: %s", bytes);
 }
 
 static void compile(struct builder *b, const struct peer_auth_spec *s, struct peer_auth *p) {

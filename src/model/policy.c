@@ -50,15 +50,10 @@ static int compare_specs(const void *x, const void *y) {
     return r ? r : str_compare(a->name, c->name);
 }
 
-static bool has_port_lists(const struct policy_spec *s) {
-    for (size_t r = 0; r < s->n_rules; r++)
-        for (size_t o = 0; o < s->rules[r].n_to; o++)
-            if (s->rules[r].to[o].ports.n)
-                return true;
-    return false;
-}
-
 static void check_spec(struct builder *b, const struct policy_spec *s) {
+    char bytes[512];
+    struct text t = TEXT_OVER(bytes);
+
     build_check_selector(b, &s->selector, &s->at);
     if (s->has_target_refs && s->selector.present)
         diag_addf(b->diags, DIAG_ERROR, &s->at, "a policy has either a selector or targetRefs; remove one of them");
@@ -67,9 +62,10 @@ static void check_spec(struct builder *b, const struct policy_spec *s) {
                   "AuthorizationPolicy " STR_FMT "/" STR_FMT
                   " has targetRefs, so it is for waypoints and gateways; it has no effect here",
                   STR_ARG(s->ns), STR_ARG(s->name));
-    if (!build_is_root_ns(b, s->ns) && build_ns_unknown(b, s->ns)) /* the root namespace is for the whole mesh */
-        diag_addf(b->diags, DIAG_WARNING, &s->at, "namespace " STR_FMT " is not declared: this AuthorizationPolicy selects nothing",
-                  STR_ARG(s->ns));
+    if (build_is_root_ns(b, s->ns) || !build_ns_unknown(b, s->ns)) /* the root namespace is for the whole mesh */
+        return;
+    build_say_ns_unknown(b, s->ns, &t);
+    diag_addf(b->diags, DIAG_WARNING, &s->at, "this AuthorizationPolicy selects nothing: %s", bytes);
 }
 
 static void compile(struct builder *b, const struct policy_spec *s, struct policy *p) {
@@ -81,7 +77,7 @@ static void compile(struct builder *b, const struct policy_spec *s, struct polic
     p->dry_run = s->dry_run;
     p->for_l7 = s->has_target_refs;
     p->enforced = !s->dry_run && !s->has_target_refs && s->action != POLICY_AUDIT;
-    p->has_ports = has_port_lists(s);
+    p->has_ports = build_policy_has_ports(s);
     p->labels = build_labels(b, s->selector.labels, s->selector.n);
     p->n_labels = p->labels ? s->selector.n : 0;
     p->has_selector = p->n_labels > 0;
@@ -266,27 +262,7 @@ const struct policy_table *build_policy_table(struct builder *b, struct ns_info 
     return slot->table;
 }
 
-/* Ports in policies are the workload's own; a service's port there is the commonest mistake. Kept per selector policy:
- * whether some workload exposes one of its ports, or declares no ports at all. */
-void build_policy_ports_seen(struct builder *b, const struct workload *w) {
-    const struct policy_group *g = w->policies->groups[2];
-
-    for (uint32_t i = 0; g->has_ports && i < g->n_deny + g->n_allow + g->n_watched; i++) {
-        uint32_t index = g->items[i]->index;
-        b->ports_undeclared[index] |= !w->n_ports;
-        if (!w->n_ports || b->ports_exposed[index])
-            continue;
-        const struct policy_spec *s = g->items[i]->has_ports ? b->policy_specs[index] : NULL;
-        for (size_t r = 0; s && r < s->n_rules; r++)
-            for (size_t o = 0; o < s->rules[r].n_to; o++)
-                for (size_t v = 0; v < s->rules[r].to[o].ports.n; v++)
-                    for (size_t p = 0; p < w->n_ports; p++) {
-                        uint64_t port;
-                        if (str_u64(s->rules[r].to[o].ports.items[v].text, 65535, &port) && port == w->ports[p].port)
-                            b->ports_exposed[index] = true;
-                    }
-    }
-}
+const struct policy_table *build_table_at(const struct map_node *node) { return map_entry(node, struct table_slot, node)->table; }
 
 static void count_bound(struct builder *b) {
     size_t cursor = 0;
@@ -318,12 +294,6 @@ void build_unbound_warnings(struct builder *b) {
                       "the selector of AuthorizationPolicy " STR_FMT "/" STR_FMT
                       " matches no workload; check its labels against the workloads' in %s",
                       STR_ARG(p->ns), STR_ARG(p->name), p->is_mesh ? "any namespace" : "this namespace");
-        else if (p->has_ports && !b->ports_exposed[i] && !b->ports_undeclared[i])
-            diag_addf(b->diags, DIAG_WARNING, &p->at,
-                      "none of the ports in AuthorizationPolicy " STR_FMT "/" STR_FMT
-                      " is one that its workloads expose; write the workloads' own "
-                      "ports, not a service's",
-                      STR_ARG(p->ns), STR_ARG(p->name));
     }
     for (size_t i = 0; i < b->world->n_peer_auths; i++) {
         const struct peer_auth *p = &b->world->peer_auths[i];

@@ -33,7 +33,7 @@ static struct str domain_at(const struct builder *b, size_t i) {
     return i ? b->world->settings.trust_domain_aliases[i - 1] : b->world->settings.trust_domain;
 }
 
-static bool is_ours(const struct builder *b, struct str td) {
+bool principal_is_ours(const struct builder *b, struct str td) {
     if (str_is(td, STR("cluster.local"))) /* "the local one", whatever its name is */
         return true;
     for (size_t i = 0; i < n_domains(b); i++)
@@ -79,7 +79,7 @@ size_t principal_patterns(struct builder *b, struct str s, struct text_match *ou
     struct str td = {m.text.at, (size_t)(slash - m.text.at)}, path = rest_of(m.text, td.n);
     if (m.kind == TEXT_SUFFIX)
         return expand_suffix(b, m, path, out);
-    if (!is_ours(b, td)) {
+    if (!principal_is_ours(b, td)) {
         out[0] = kept(b, m);
         return 1;
     }

@@ -150,8 +150,7 @@ static void fill(struct builder *b, const struct workload_spec *s, struct worklo
         return;
     w->mode = w->policies->mode;
     w->hbone = w->enrolled && takes_tunnels(w->policies);
-    build_policy_ports_seen(b, w);
-    if (build_ns_unknown(b, s->ns))
+    if (b->input->n_namespaces && !ns->spec)
         diag_addf(b->diags, DIAG_WARNING, &s->at, "namespace " STR_FMT " of " STR_FMT " " STR_FMT " is not declared",
                   STR_ARG(s->ns), STR_ARG(s->kind), STR_ARG(s->name));
 }

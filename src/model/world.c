@@ -87,15 +87,19 @@ static void declare_namespaces(struct builder *b) {
         else if (ns)
             ns->spec = s;
     }
+    for (size_t i = 0; i < b->input->n_workloads && !b->failed; i++) {
+        struct ns_info *ns = build_ns(b, b->input->workloads[i]->ns);
+        if (ns)
+            ns->inhabited = true;
+    }
 }
 
 static void run_steps(struct builder *b) {
-    static void (*const steps[])(struct builder *) = {copy_settings,   declare_namespaces, build_policies,        build_peer_auths,
-                                                      build_workloads, build_services,     build_unbound_warnings};
+    static void (*const steps[])(struct builder *) = {copy_settings,          declare_namespaces, build_policies,
+                                                      build_peer_auths,       build_workloads,    build_services,
+                                                      build_unbound_warnings, build_port_warnings};
 
     b->memo = build_scratch(b, sizeof(*b->memo), BUILD_MEMO);
-    b->ports_exposed = build_scratch(b, sizeof(bool), b->input->n_policies);
-    b->ports_undeclared = build_scratch(b, sizeof(bool), b->input->n_policies);
     for (size_t i = 0; i < array_size(steps) && !b->failed; i++)
         steps[i](b);
 }

@@ -4,9 +4,16 @@
 #include "lint.h"
 #include "unit.h"
 
-static bool exists(void *context, struct str ns, struct str name, bool *ret_known) {
-    *ret_known = str_is(ns, STR("shop"));
-    return *ret_known && (str_is(name, STR("default")) || str_is(name, STR("web")));
+static enum lint_account look(void *context, struct str ns, struct str name, struct str *ret_near) {
+    if (str_is(ns, STR("jobs")))
+        return str_is(name, STR("nightly")) ? LINT_THERE : LINT_NOT_RUN;
+    if (!str_is(ns, STR("shop")))
+        return LINT_UNKNOWN;
+    if (str_is(name, STR("default")) || str_is(name, STR("web")))
+        return LINT_THERE;
+    if (str_is(name, STR("wbe")))
+        *ret_near = STR("web");
+    return LINT_NOT_LISTED;
 }
 
 static void accounts(void **state) {
@@ -14,29 +21,34 @@ static void accounts(void **state) {
     static const struct {
         int where;
         const char *text;
-        bool warns;
+        const char *says; /* NULL: nothing */
     } rows[] = {
-        {PRINCIPALS, "td.example/ns/shop/sa/web", false},
-        {PRINCIPALS, "td.example/ns/shop/sa/wbe", true},
-        {PRINCIPALS, "cluster.local/ns/shop/sa/wbe", true},
-        {PRINCIPALS, "other.example/ns/shop/sa/wbe", false},
-        {PRINCIPALS, "td.example/ns/dev/sa/wbe", false},
-        {PRINCIPALS, "td.example/ns/shop/sa/w*", false},
-        {PRINCIPALS, "td.example/ns/shop/sa", false},
-        {PRINCIPALS, "td.example/ns/shop/sa/wbe/x", false},
-        {PRINCIPALS, "*", false},
-        {ACCOUNTS, "web", false},
-        {ACCOUNTS, "wbe", true},
-        {ACCOUNTS, "shop/web", false},
-        {ACCOUNTS, "shop/wbe", true},
-        {ACCOUNTS, "dev/wbe", false},
-        {WHEN_PRINCIPAL, "td.example/ns/shop/sa/x", true},
-        {WHEN_ACCOUNT, "x", true},
-        {WHEN_OTHER, "x", false},
+        {PRINCIPALS, "td.example/ns/shop/sa/web", NULL},
+        {PRINCIPALS, "td.example/ns/shop/sa/wbe", "has none in these files: did you mean web?"},
+        {PRINCIPALS, "old.example/ns/shop/sa/wbe", "did you mean web?"},
+        {PRINCIPALS, "td.example/ns/jobs/sa/nightly", NULL},
+        {PRINCIPALS, "td.example/ns/jobs/sa/hourly", "which no workload of namespace jobs runs as: check its name"},
+        {PRINCIPALS, "cluster.local/ns/shop/sa/wbe", "did you mean web?"},
+        {PRINCIPALS, "other.example/ns/shop/sa/wbe", NULL},
+        {PRINCIPALS, "td.example/ns/dev/sa/wbe", NULL},
+        {PRINCIPALS, "td.example/ns/shop/sa/w*", NULL},
+        {PRINCIPALS, "td.example/ns/shop/sa", NULL},
+        {PRINCIPALS, "td.example/ns/shop/sa/wbe/x", NULL},
+        {PRINCIPALS, "*", NULL},
+        {ACCOUNTS, "web", NULL},
+        {ACCOUNTS, "wbe", "did you mean web?"},
+        {ACCOUNTS, "shop/web", NULL},
+        {ACCOUNTS, "shop/wbe", "did you mean web?"},
+        {ACCOUNTS, "dev/wbe", NULL},
+        {WHEN_PRINCIPAL, "td.example/ns/shop/sa/x", "has none in these files: check its name"},
+        {WHEN_ACCOUNT, "x", "check its name"},
+        {WHEN_OTHER, "x", NULL},
     };
     static const char *const keys[] = {
         [WHEN_PRINCIPAL] = "source.principal", [WHEN_ACCOUNT] = "source.serviceAccount", [WHEN_OTHER] = "source.ip"};
-    static const struct world_settings settings = {.trust_domain = STR("td.example")};
+    static struct str aliases[] = {STR("old.example")};
+    static const struct world_settings settings = {
+        .trust_domain = STR("td.example"), .trust_domain_aliases = aliases, .n_trust_domain_aliases = 1};
     for (size_t i = 0; i < array_size(rows); i++) {
         struct text_item item = {.text = str_of(rows[i].text), .at = {STR("x.yaml"), 3, 4}};
         struct text_list list = {.present = true, .items = &item, .n = 1};
@@ -49,9 +61,9 @@ static void accounts(void **state) {
         rule.n_from = rows[i].where <= ACCOUNTS;
         rule.n_when = rows[i].where > ACCOUNTS;
         when.key = rule.n_when ? str_of(keys[rows[i].where]) : STR_NULL;
-        lint_accounts(&p, &settings, exists, NULL, &diags);
-        if (diags.n != rows[i].warns)
-            fail_msg("%s: %zu warnings", rows[i].text, diags.n);
+        lint_accounts(&p, &settings, look, NULL, &diags);
+        if (diags.n != (rows[i].says != NULL) || (diags.n && !strstr(diags.items[0].text, rows[i].says)))
+            fail_msg("%s: %s", rows[i].text, diags.n ? diags.items[0].text : "nothing");
         if (diags.n)
             assert_true(diags.items[0].severity == DIAG_WARNING && diags.items[0].line == 3);
         diag_list_deinit(&diags);

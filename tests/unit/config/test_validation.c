@@ -233,7 +233,7 @@ static void every_rule(void **state) {
          "4:47: warning: principals: \"cluster.local/a/b\" never matches: write <trust domain>/ns/<namespace>/sa/<service "
          "account>, or use a star at one end\n"},
         {"more: unknown namespace", AP "{rules: [{from: [{source: {namespaces: [nowhere]}}]}]}\n",
-         "4:47: warning: namespaces: namespace nowhere is not declared; check its name\n"},
+         "4:47: warning: namespaces: namespace nowhere is not declared, so nobody comes from there; check its name\n"},
         {"more: selects nothing", AP "{selector: {matchLabels: {app: none}}, rules: [{}]}\n",
          "4:8: warning: the selector of AuthorizationPolicy shop/p matches no workload; check its labels against the workloads' in "
          "this namespace\n"},

@@ -22,7 +22,7 @@ static void strings(void **state) {
         {"principals=TD/ns/foo/sa/bar", WARNS, "never matches"},
         {"principals=td/ns/*/sa/bar", WARNS, "a star counts only as the first or the last"},
         {"principals=*/ns/foo/*", WARNS, "a star counts only as the first or the last"},
-        {"principals=td/ns/ghost/sa/bar", WARNS, "namespace ghost is not declared"},
+        {"principals=cluster.local/ns/ghost/sa/bar", WARNS, "namespace ghost is not declared"},
         {"principals=''", REFUSES, "write \"*\" for any value"},
         {"namespaces=foo,f*,*o,*", NOTHING, ""},
         {"namespaces=ghost", WARNS, "namespace ghost is not declared"},
@@ -77,12 +77,38 @@ static void ports(void **state) {
     }
 }
 
-/* Without any Namespace object nothing can be said about names. */
-static void unknown_namespaces_need_known_ones(void **state) {
-    struct mesh m;
-    mesh_make(&m, "pod app/web ip=10.1.0.1\npolicy DENY app/p\nrule from namespaces=ghost");
-    assert_int_equal(m.diags.n, 0);
-    mesh_deinit(&m);
+/* A namespace is there when it is declared, or when a workload is in it; another domain has its own. */
+static void namespaces_that_are_not_there(void **state) {
+    static const struct {
+        const char *mesh, *rule, *says; /* NULL: nothing */
+    } rows[] = {
+        {"pod app/web ip=10.1.0.1", "namespaces=app", NULL},
+        {"pod app/web ip=10.1.0.1", "namespaces=ghost",
+         "no workload is in namespace ghost, so nobody comes from there; check its name"},
+        {"pod app/web ip=10.1.0.1", "namespaces=apps", "no workload is in namespace apps; did you mean app?"},
+        {"pod payments/web ip=10.1.0.1", "serviceAccounts=paymnets/x",
+         "no workload is in namespace paymnets; did you mean payments?"},
+        {"ns app\nns payments\npod app/web ip=10.1.0.1", "namespaces=payment",
+         "namespace payment is not declared; did you mean payments?"},
+        {"ns app\npod undeclared/web ip=10.1.0.1", "namespaces=undeclared", NULL},
+        {"ns app", "principals=cluster.local/ns/ap/sa/x", "namespace ap is not declared; did you mean app?"},
+        {"ns app", "principals=elsewhere.example/ns/ghost/sa/x", NULL},
+        {"", "namespaces=ghost", NULL}, /* nothing is known at all */
+    };
+    for (size_t i = 0; i < array_size(rows); i++) {
+        struct mesh m;
+        mesh_init(&m);
+        mesh_add(&m, rows[i].mesh);
+        mesh_addf(&m, "policy DENY istio-system/p\nrule from %s", rows[i].rule);
+        assert_int_equal(mesh_build(&m), 0);
+        const char *said = NULL;
+        for (size_t k = 0; k < m.diags.n; k++)
+            if (strstr(m.diags.items[k].text, ": n")) /* of the rule, not of the mesh */
+                said = m.diags.items[k].text;
+        if (rows[i].says ? !said || !strstr(said, rows[i].says) : said != NULL)
+            fail_msg("row %zu said: %s", i, said ? said : "nothing");
+        mesh_deinit(&m);
+    }
 }
 
 static void long_account(void **state) {
@@ -101,6 +127,6 @@ static void long_account(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(strings), cmocka_unit_test(ports),
-                                       cmocka_unit_test(unknown_namespaces_need_known_ones), cmocka_unit_test(long_account)};
+                                       cmocka_unit_test(namespaces_that_are_not_there), cmocka_unit_test(long_account)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
