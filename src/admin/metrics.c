@@ -149,6 +149,7 @@ static void cert_families(struct str answer, struct growing *to) {
     struct json *entries = answer.n ? json_read(answer, why) : NULL;
     const char *name = "ringwall_certificate_expiration_timestamp_seconds";
     uint64_t available = 0, n = json_count(entries);
+    uint64_t late = 0, very_late = 0;
     int64_t earliest = INT64_MAX;
     if (!entries)
         return;
@@ -159,6 +160,9 @@ static void cert_families(struct str answer, struct growing *to) {
         int64_t at;
         if (!clock_parse_rfc3339(end.n ? end.at : "", end.n, &at))
             continue;
+        struct str age = json_text(json_get(e, "age"));
+        very_late += str_is(age, STR("very late"));
+        late += str_is(age, STR("late")) || str_is(age, STR("very late"));
         available++;
         earliest = min_of(earliest, at);
         if (available > METRICS_IDENTITIES_MAX)
@@ -169,6 +173,12 @@ static void cert_families(struct str answer, struct growing *to) {
     }
     gauge(to, "ringwall_identities", "identities of this node's workloads", n);
     gauge(to, "ringwall_identities_available", "of these, with a valid certificate", available);
+    family(to, "ringwall_certificates_unrenewed", "gauge",
+           "certificates in use that have passed this share of their life unrenewed");
+    growing_addf(
+        to, "ringwall_certificates_unrenewed{life=\"85\"} %" PRIu64 "\nringwall_certificates_unrenewed{life=\"95\"} %" PRIu64 "\n",
+        late, very_late);
+    gauge(to, "ringwall_identities_unavailable", "identities without a valid certificate: not got yet, or over", n - available);
     if (available)
         gauge(to, "ringwall_certificate_earliest_expiration_timestamp_seconds", "when the first certificate ends",
               (uint64_t)earliest);

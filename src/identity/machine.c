@@ -22,6 +22,7 @@ int machine_init(struct machine *m, const struct identity_options *o) {
     *m = (struct machine){.o = *o, .next_request_id = 1};
     list_init(&m->idle);
     list_init(&m->queue);
+    list_init(&m->due);
     list_init(&m->flight);
     rng_seed_random(&m->rng);
     int r = trust_init(m);
@@ -62,7 +63,9 @@ static void entry_place(struct machine *m, struct entry *e, int place, bool in_f
     if (e->place != ENTRY_FLIGHT && place == ENTRY_FLIGHT)
         m->n_flight++;
     list_unlink(&e->link);
-    struct list *to = place == ENTRY_IDLE ? &m->idle : place == ENTRY_QUEUED ? &m->queue : &m->flight;
+    struct list *const lists[] = {
+        [ENTRY_IDLE] = &m->idle, [ENTRY_QUEUED] = &m->queue, [ENTRY_DUE] = &m->due, [ENTRY_FLIGHT] = &m->flight};
+    struct list *to = lists[place];
     if (in_front)
         list_push_front(to, &e->link);
     else
@@ -169,7 +172,9 @@ static void entry_failed(struct machine *m, struct entry *e, const struct moment
     snprintf(e->why, sizeof(e->why), STR_FMT, STR_ARG(why));
     e->try_ns = now->mono_ns + backoff_ns(m, e, now->wall_s);
     entry_place(m, e, ENTRY_IDLE, false);
-    log_warn("identity", "no new certificate for " STR_FMT ": %s", STR_ARG(identity_uri(&e->identity)), e->why);
+    if ((e->n_failures & (e->n_failures - 1)) == 0) /* the 1st, 2nd, 4th, 8th in a row: a CA that is away fills no log */
+        log_warn("identity", "no new certificate for " STR_FMT " (failure %u in a row): %s", STR_ARG(identity_uri(&e->identity)),
+                 e->n_failures, e->why);
     if (!has_valid(e, now->wall_s))
         tell_all(m, e, now);
 }
@@ -181,7 +186,11 @@ static int64_t rotation_of(struct machine *m, const struct tls_credential *c) {
     return begin + (int64_t)((double)life * max_of(share, 0.0));
 }
 
-static int create_request(struct machine *m, struct entry *e, uint8_t **ret, size_t *ret_n) {
+static int64_t life_to_ask(struct machine *m, const struct entry *e, const struct moment *now) {
+    return e->generation > 0 ? m->o.ttl_s : pace_first_life(&m->pace, &m->rng, now->wall_s, m->o.ttl_s);
+}
+
+static int create_request(struct machine *m, struct entry *e, const struct moment *now, uint8_t **ret, size_t *ret_n) {
     struct tls_der csr = {0};
     int r = tls_key_generate(&e->key);
     if (r == 0)
@@ -199,7 +208,7 @@ static int create_request(struct machine *m, struct entry *e, uint8_t **ret, siz
                            .caller_node = str_of(m->o.node),
                            .identity = identity_uri(&e->identity),
                            .csr_pem = {pem.at, pem.n},
-                           .validity_s = m->o.ttl_s};
+                           .validity_s = life_to_ask(m, e, now)};
     return err_trace(pb_create_ca_request(&q, ret, ret_n));
 }
 
@@ -207,9 +216,9 @@ static void entry_ask(struct machine *m, struct entry *e, const struct moment *n
     uint8_t *bytes = NULL;
     size_t n = 0;
     e->request_id = m->next_request_id++;
-    e->asked_ns = now->mono_ns;
+    e->asked_ns = m->asked_ns = now->mono_ns;
     e->key = tls_key_free(e->key);
-    int r = create_request(m, e, &bytes, &n);
+    int r = create_request(m, e, now, &bytes, &n);
     struct mail_bytes *mail = r == 0 ? mail_bytes_new(bytes, n, m->o.mailbox) : NULL;
     if (!mail) {
         free(bytes);
@@ -218,6 +227,7 @@ static void entry_ask(struct machine *m, struct entry *e, const struct moment *n
     }
     if (mailbox_post(m->o.ca, &mail->mail) != 0) {
         mail_free(&mail->mail);
+        m->away = true;
         entry_failed(m, e, now, STR("the CA takes no more requests now"));
         return;
     }
@@ -273,19 +283,10 @@ static void entry_answered(struct machine *m, struct entry *e, const struct ca_r
     e->why[0] = '\0';
     e->try_ns = 0;
     e->rotate_s = rotation_of(m, fresh);
+    e->aged = AGE_FRESH;
     m->n_issued++;
     entry_place(m, e, ENTRY_IDLE, false);
     tell_all(m, e, now);
-}
-
-void machine_answer(struct machine *m, const uint8_t *bytes, size_t n, const struct moment *now) {
-    struct arena arena cleanup(arena_deinit) = ARENA_NULL;
-    struct ca_response p = {0};
-    if (pb_consume_ca_response(bytes, n, &arena, &p) != 0 || p.kind != CA_MESSAGE_SIGN)
-        return; /* its request runs into the deadline */
-    struct entry *e = in_flight(m, p.id);
-    if (e)
-        entry_answered(m, e, &p, now);
 }
 
 /* A credential must be renewed when its time has come; a wall clock before its beginning has jumped back: ask anew too. */
@@ -297,25 +298,125 @@ static bool needs_request(const struct entry *e, const struct moment *now) {
     return now->wall_s >= e->rotate_s || now->wall_s < tls_credential_not_before(e->credential);
 }
 
+/* Is there no time to wait for a permit? */
+static bool is_urgent(const struct entry *e, const struct moment *now) {
+    if (!e->credential)
+        return true;
+    int64_t begin = tls_credential_not_before(e->credential), end = tls_credential_not_after(e->credential);
+    return now->wall_s < begin || pace_is_urgent(end - now->wall_s, end - begin);
+}
+
+/* Among the renewals that wait, by the end of what they have; most come in that order, so the place is near the back. */
+static void entry_place_due(struct machine *m, struct entry *e) {
+    entry_place(m, e, ENTRY_DUE, false);
+    struct list *before = e->link.prev;
+    while (before != &m->due &&
+           tls_credential_not_after(list_entry(before, struct entry, link)->credential) > tls_credential_not_after(e->credential))
+        before = before->prev;
+    list_unlink(&e->link);
+    list_insert_between(&e->link, before, before->next);
+}
+
+static void entry_grow_old(struct machine *m, struct entry *e, const struct moment *now) {
+    if (!e->credential)
+        return;
+    age_tell(m, e, now);
+    if (now->wall_s >= tls_credential_not_after(e->credential))
+        entry_withdraw(m, e, "the certificate has expired", now);
+}
+
+static void entry_late(struct machine *m, struct entry *e, const struct moment *now) {
+    m->away = true;
+    entry_failed(m, e, now, STR("the CA did not answer in time"));
+}
+
+/* The CA answers again: whoever has no valid credential waits no longer. */
+static void come_back(struct machine *m, const struct moment *now) {
+    m->away = false;
+    list_for_each (it, &m->idle) {
+        struct entry *e = list_entry(it, struct entry, link);
+        if (!e->credential)
+            e->try_ns = min_of(e->try_ns, now->mono_ns);
+    }
+}
+
+void machine_answer(struct machine *m, const uint8_t *bytes, size_t n, const struct moment *now) {
+    struct arena arena cleanup(arena_deinit) = ARENA_NULL;
+    struct ca_response p = {0};
+    if (pb_consume_ca_response(bytes, n, &arena, &p) != 0 || p.kind != CA_MESSAGE_SIGN)
+        return; /* its request runs into the deadline */
+    if (p.code == CA_UNAVAILABLE)
+        m->away = true;
+    else if (m->away)
+        come_back(m, now);
+    struct entry *e = in_flight(m, p.id);
+    if (e)
+        entry_answered(m, e, &p, now);
+}
+
+/* While the CA is away back-offs grow long; that it is back is found out by one request now and then, if someone needs it. */
+static void probe(struct machine *m, const struct moment *now) {
+    if (!m->away || m->n_flight > 0 || !list_empty(&m->queue) || now->mono_ns < m->asked_ns + PROBE_MS * NS_PER_MS)
+        return;
+    struct entry *first = NULL;
+    list_for_each (it, &m->idle) {
+        struct entry *e = list_entry(it, struct entry, link);
+        if (!e->credential && (!first || e->try_ns < first->try_ns))
+            first = e;
+    }
+    if (first)
+        entry_place(m, first, ENTRY_QUEUED, false);
+}
+
+static void tick_flight(struct machine *m, const struct moment *now) {
+    list_for_each_safe (it, &m->flight) {
+        struct entry *e = list_entry(it, struct entry, link);
+        entry_grow_old(m, e, now);
+        if (now->mono_ns >= e->asked_ns + ANSWER_TIMEOUT_MS * NS_PER_MS)
+            entry_late(m, e, now);
+    }
+}
+
+static void tick_idle(struct machine *m, const struct moment *now, uint64_t *next_ns) {
+    list_for_each_safe (it, &m->idle) {
+        struct entry *e = list_entry(it, struct entry, link);
+        entry_grow_old(m, e, now);
+        if (!needs_request(e, now)) {
+            if (e->try_ns > now->mono_ns)
+                *next_ns = min_of(*next_ns, e->try_ns);
+        } else if (is_urgent(e, now))
+            entry_place(m, e, ENTRY_QUEUED, false);
+        else
+            entry_place_due(m, e);
+    }
+}
+
+/* Those whose time ran out while they waited need no permit any more: the front of the list, it is in the order of ends. */
+static void tick_due(struct machine *m, const struct moment *now) {
+    list_for_each_safe (it, &m->due) {
+        struct entry *e = list_entry(it, struct entry, link);
+        entry_grow_old(m, e, now);
+        if (is_urgent(e, now))
+            entry_place(m, e, ENTRY_QUEUED, false);
+    }
+}
+
 int machine_tick(struct machine *m, const struct moment *now) {
     uint64_t next_ns = now->mono_ns + NS_PER_S;
     trust_tick(m, now);
-    list_for_each_safe (it, &m->flight) {
-        struct entry *e = list_entry(it, struct entry, link);
-        if (now->mono_ns >= e->asked_ns + ANSWER_TIMEOUT_MS * NS_PER_MS)
-            entry_failed(m, e, now, STR("the CA did not answer in time"));
-    }
-    list_for_each_safe (it, &m->idle) {
-        struct entry *e = list_entry(it, struct entry, link);
-        if (e->credential && now->wall_s >= tls_credential_not_after(e->credential))
-            entry_withdraw(m, e, "the certificate has expired", now);
-        if (needs_request(e, now))
-            entry_place(m, e, ENTRY_QUEUED, false);
-        else if (e->try_ns > now->mono_ns)
-            next_ns = min_of(next_ns, e->try_ns);
-    }
+    tick_flight(m, now);
+    tick_idle(m, now, &next_ns);
+    tick_due(m, now);
+    probe(m, now);
+    uint64_t mean_ns = pace_interval_ns(m->entries.n_nodes, m->o.ttl_s, m->o.rotate_at);
     struct list *it;
-    while (m->n_flight < IDENTITY_IN_FLIGHT_MAX && (it = list_first(&m->queue)))
+    while (m->n_flight < IDENTITY_IN_FLIGHT_MAX && (it = list_first(&m->queue))) {
+        pace_charge(&m->pace, now->mono_ns, mean_ns);
         entry_ask(m, list_entry(it, struct entry, link), now);
+    }
+    while (m->n_flight < IDENTITY_IN_FLIGHT_MAX && (it = list_first(&m->due)) && pace_take(&m->pace, now->mono_ns, mean_ns))
+        entry_ask(m, list_entry(it, struct entry, link), now);
+    if (!list_empty(&m->due) && m->n_flight < IDENTITY_IN_FLIGHT_MAX)
+        next_ns = min_of(next_ns, max_of(pace_ready_ns(&m->pace, mean_ns), now->mono_ns + NS_PER_MS));
     return (int)((next_ns - now->mono_ns + NS_PER_MS - 1) / NS_PER_MS);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * machine.h - the identity thread's state machine: time and the way to the CA are given, nothing waits here
  *
- * An entry is on exactly one list: idle (its next moment is a time), queue (a request is due; urgent ones in front), or
- * flight (the CA has its request; at most IDENTITY_IN_FLIGHT_MAX). */
+ * An entry is on exactly one list: idle (its next moment is a time), queue (a request is due at once; those that someone
+ * waits for in front), due (a renewal that has time and waits for a permit of the pace; the one that ends first in front),
+ * or flight (the CA has its request; at most IDENTITY_IN_FLIGHT_MAX). */
 #pragma once
 
 #include <ringwall/base/list.h>
@@ -10,11 +11,14 @@
 #include <ringwall/base/rng.h>
 #include <ringwall/identity/manager.h>
 
+#include "pace.h"
+
 enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_MAX_MS = 150 * 1000,
     ANSWER_TIMEOUT_MS = 10 * 1000,
     TRUST_ADOPT_TIMEOUT_MS = 10 * 1000, /* then a reader that has not adopted new bundles is told in log and status */
+    PROBE_MS = 5 * 1000,        /* while the CA is away and someone has no valid credential, one request at least so often */
     BACKOFF_PARTS_OF_REST = 20, /* with a valid credential: tried at least every 1/20 of what remains of its life */
 };
 
@@ -23,10 +27,13 @@ struct moment { /* taken once for each step */
     int64_t wall_s;
 };
 
+/* How much of a credential's life has passed when we begin to speak of it. */
+enum age { AGE_FRESH, AGE_LATE /* 85 % */, AGE_VERY_LATE /* 95 % */, AGE_OVER /* all of it */, _AGE_MAX };
+
 struct entry {
     struct map_node by_identity;
     struct list link;
-    enum { ENTRY_IDLE, ENTRY_QUEUED, ENTRY_FLIGHT } place;
+    enum { ENTRY_IDLE, ENTRY_QUEUED, ENTRY_DUE, ENTRY_FLIGHT } place;
     struct identity identity;
     struct tls_credential *credential; /* NULL: none yet, or it was withdrawn */
     uint64_t generation;               /* of the next one is this + 1 */
@@ -36,6 +43,7 @@ struct entry {
     int64_t rotate_s; /* wall time of the next renewal */
     unsigned n_failures;
     bool kept;     /* named by the newest set of identities */
+    uint8_t aged;  /* enum age that was told of the credential in force */
     char why[160]; /* the last failure; empty after a success */
 };
 
@@ -48,7 +56,10 @@ struct reader {
 struct machine {
     struct identity_options o;
     struct map entries;
-    struct list idle, queue, flight;
+    struct list idle, queue, due, flight;
+    struct pace pace;
+    bool away;         /* the CA has not answered since the last request that failed for that */
+    uint64_t asked_ns; /* when the last request went out */
     size_t n_flight;
     uint64_t next_request_id, trust_generation;
     struct tls_trust *trust; /* in force; NULL: none yet */
@@ -57,6 +68,7 @@ struct machine {
     uint64_t n_late;
     struct rng rng;
     uint64_t n_issued, n_failed;
+    uint64_t n_aged[_AGE_MAX]; /* certificates that reached this age unrenewed, ever */
 };
 
 int machine_init(struct machine *m, const struct identity_options *o) must_check;
@@ -77,6 +89,12 @@ int trust_from_answer(struct machine *m, struct str roots_pem, const struct mome
 bool trust_tell(struct machine *m, size_t reader, const struct moment *now) must_check;
 void trust_adopted(struct machine *m, const struct mail_trust *mail);
 void trust_tick(struct machine *m, const struct moment *now);
+
+/* age.c */
+/* Speaks of a credential that grows old unrenewed, once for each age; called for entries with a credential. */
+enum age age_of(const struct entry *e, int64_t wall_s); /* of an entry with a credential */
+const char *age_word(enum age a);
+void age_tell(struct machine *m, struct entry *e, const struct moment *now);
 
 /* report.c */
 struct growing;

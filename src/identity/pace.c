@@ -10,15 +10,30 @@ uint64_t pace_interval_ns(size_t n, int64_t life_s, double share) {
     return (uint64_t)((double)life_s * share * (double)NS_PER_S / (double)n);
 }
 
+static uint64_t step_ns(uint64_t mean_interval_ns) {
+    return min_of(mean_interval_ns / PACE_FACTOR, (uint64_t)PACE_STEP_MAX_S * NS_PER_S);
+}
+
 uint64_t pace_ready_ns(const struct pace *p, uint64_t mean_interval_ns) {
-    uint64_t step = mean_interval_ns / PACE_FACTOR, ahead = step * (PACE_BURST - 1);
+    uint64_t step = step_ns(mean_interval_ns), ahead = step * (PACE_BURST - 1);
     return p->next_ns > ahead ? p->next_ns - ahead : 0;
 }
 
+/* What was taken in advance counts for no more than two bursts: many identities may have come since, and the first
+ * certificates of a thousand must not hold their renewals for a day. */
+static void bound_debt(struct pace *p, uint64_t now_ns, uint64_t step) {
+    p->next_ns = min_of(p->next_ns, now_ns + 2 * step * PACE_BURST);
+}
+
+void pace_charge(struct pace *p, uint64_t now_ns, uint64_t mean_interval_ns) {
+    uint64_t step = step_ns(mean_interval_ns);
+    p->next_ns = max_of(p->next_ns, now_ns) + step;
+    bound_debt(p, now_ns, step);
+}
+
 bool pace_take(struct pace *p, uint64_t now_ns, uint64_t mean_interval_ns) {
-    uint64_t step = mean_interval_ns / PACE_FACTOR;
-    /* Many identities may have gone since: what was taken in advance counts for no more than a full burst. */
-    p->next_ns = min_of(p->next_ns, now_ns + step * PACE_BURST);
+    uint64_t step = step_ns(mean_interval_ns);
+    bound_debt(p, now_ns, step);
     if (pace_ready_ns(p, mean_interval_ns) > now_ns)
         return false;
     p->next_ns = max_of(p->next_ns, now_ns) + step;

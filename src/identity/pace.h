@@ -11,6 +11,7 @@
 
 enum {
     PACE_FACTOR = 4,        /* permits come at so many times the mean rate of renewals */
+    PACE_STEP_MAX_S = 60,   /* at least a permit a minute: the few identities of a small node are no herd */
     PACE_BURST = 8,         /* permits that may be taken at once after a quiet time: as many as the CA is asked in parallel */
     PACE_TOGETHER = 32,     /* first certificates within a window that ask for the whole life */
     PACE_WINDOW_PARTS = 20, /* of a life: that window */
@@ -24,6 +25,8 @@ struct pace {
 
 /* The mean time between two renewals of n identities whose credentials live life_s and are renewed at `share` of it. */
 uint64_t pace_interval_ns(size_t n, int64_t life_s, double share);
+/* Counts a request that needed no permit, so that the others wait for it: the CA's load is the sum. */
+void pace_charge(struct pace *p, uint64_t now_ns, uint64_t mean_interval_ns);
 /* Takes a permit when there is one. */
 bool pace_take(struct pace *p, uint64_t now_ns, uint64_t mean_interval_ns);
 /* When the next permit comes: at most now_ns if there is one. */

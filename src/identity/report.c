@@ -60,6 +60,7 @@ static void write_entry(struct json_writer *w, const struct entry *e, const stru
     if (e->credential) {
         json_u64(w, "generation", e->generation);
         write_time(w, "nextRotation", e->rotate_s);
+        json_z(w, "age", age_word(age_of(e, clock_wall_s())));
         write_certificates(w, e->credential, trust);
     }
     if (e->why[0])
@@ -90,5 +91,8 @@ void report_status(const struct machine *m, struct growing *to) {
     json_u64(&w, "available", have);
     json_u64(&w, "issued", m->n_issued);
     json_u64(&w, "failed", m->n_failed);
+    json_u64(&w, "late", m->n_aged[AGE_LATE]);
+    json_u64(&w, "veryLate", m->n_aged[AGE_VERY_LATE]);
+    json_u64(&w, "expired", m->n_aged[AGE_OVER]);
     json_end(&w);
 }

@@ -46,6 +46,27 @@ static void a_quiet_time_gives_no_more_than_a_burst(void **state) {
     assert_int_equal(n, PACE_BURST);
 }
 
+/* What had no time to wait is made up for by the others, within bounds. */
+static void the_urgent_are_counted(void **state) {
+    struct pace p = {0};
+    uint64_t now = 1000 * NS_PER_S, mean = 4 * NS_PER_S; /* a permit a second */
+    for (int i = 0; i < PACE_BURST + 3; i++)
+        pace_charge(&p, now, mean);
+    assert_int_equal(pace_ready_ns(&p, mean), now + 4 * NS_PER_S);
+    for (int i = 0; i < 1000; i++)
+        pace_charge(&p, now, mean);
+    assert_in_range(pace_ready_ns(&p, mean), now, now + (PACE_BURST + 1) * NS_PER_S);
+}
+
+/* One identity that is renewed once a day still tries every minute while its CA is away. */
+static void a_lone_identity_is_no_herd(void **state) {
+    struct pace p = {0};
+    uint64_t now = NS_PER_S, mean = 70000 * NS_PER_S;
+    while (pace_take(&p, now, mean))
+        ;
+    assert_true(pace_take(&p, now + PACE_STEP_MAX_S * NS_PER_S, mean));
+}
+
 /* 10 identities renewed slowly became 10,000: what was taken in advance then must not hold the many for hours. */
 static void more_identities_are_not_held_by_the_past(void **state) {
     struct pace p = {0};
@@ -53,7 +74,7 @@ static void more_identities_are_not_held_by_the_past(void **state) {
     while (pace_take(&p, now, slow))
         ;
     assert_false(pace_take(&p, now, fast));
-    assert_true(pace_take(&p, now + fast, fast));
+    assert_true(pace_take(&p, now + PACE_BURST * fast, fast));
 }
 
 static void lives_of_a_crowd_differ(void **state) {
@@ -86,6 +107,8 @@ int main(void) {
         cmocka_unit_test(a_burst_then_one_a_step),
         cmocka_unit_test(never_more_than_the_factor),
         cmocka_unit_test(a_quiet_time_gives_no_more_than_a_burst),
+        cmocka_unit_test(the_urgent_are_counted),
+        cmocka_unit_test(a_lone_identity_is_no_herd),
         cmocka_unit_test(more_identities_are_not_held_by_the_past),
         cmocka_unit_test(lives_of_a_crowd_differ),
         cmocka_unit_test(little_time_left_is_urgent),
