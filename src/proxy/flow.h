@@ -36,6 +36,7 @@ struct flow {
     bool mtls;         /* a tunnel carries it */
     struct worker *worker;
     struct pod *pod; /* the local workload */
+    bool by_service; /* outbound: a service was dialled, there may be other endpoints */
     bool hurried;    /* outbound: this attempt ends because it takes too long, not because it failed */
     struct list in_worker, waiting, touched;
     struct ring_timer timer;

@@ -69,7 +69,7 @@ void outbound_accepted(struct pod *listener_pod, int fd) {
 /* An attempt may take long only when there is no other: with another endpoint it is left early, and comes back to a slow one
  * once all were tried, each round with more patience. */
 static void outbound_be_patient(struct flow *f, uint64_t patience_ns) {
-    if (facts_get(&f->facts, FACT_DST_SERVICE).n)
+    if (f->by_service)
         flow_be_patient(f, patience_ns << min_of(2 * f->n_rounds, 8));
 }
 
@@ -104,6 +104,7 @@ static void outbound_names(struct flow *f, const struct workload *source, const 
     facts_clear(&f->facts);
     flow_take_workload(f, source, true);
     flow_take_workload(f, route->workload, false);
+    f->by_service = route->service;
     if (route->service)
         facts_set(&f->facts, FACT_DST_SERVICE, route->service->host);
 }
@@ -241,8 +242,7 @@ static bool outbound_may_retry(struct flow *f, enum close_reason why) {
 /* An attempt that was made, and failed. */
 static void outbound_note_failure(struct flow *f, enum close_reason why) {
     struct worker *w = f->worker;
-    if (outbound_is_mishap(f, why) || f->legs[LEG_SERVER].kind == LEG_NONE || !outbound_blames_endpoint(f, why) ||
-        facts_get(&f->facts, FACT_DST_SERVICE).n == 0)
+    if (!f->by_service || outbound_is_mishap(f, why) || f->legs[LEG_SERVER].kind == LEG_NONE || !outbound_blames_endpoint(f, why))
         return;
     if (ejected_failed(w->ejected, &f->target, worker_now(w)))
         counter_add(&w->options.stats->endpoints_ejected, 1);
