@@ -16,6 +16,7 @@
 #include <ringwall/wire/json.h>
 
 #include "local.h"
+#include "outside.h"
 
 enum {
     RING_ENTRIES = 256,
@@ -144,6 +145,8 @@ static void trust_came(struct doors *d, struct mail_trust *m) {
     if (vault_trust(&d->vault, m->trust, clock_wall_s()) < 0)
         log_error("doors", "out of memory: new trust bundles are not given out");
     d->trust_mail = m;
+    if (d->outside)
+        outside_trust_changed(d->outside);
     d->trust_due_ns = doors_now(d) + DOORS_TRUST_WAIT_S * NS_PER_S;
     look_all(d);
     doors_confirm_trust(d);
@@ -271,15 +274,16 @@ static int doors_open(struct doors *d) {
         d->doors[i].doors = d;
         d->doors[i].fd = -1;
     }
-    for (size_t i = 0; i < n; i++) {
+    int r = is_path(d->o.outside_address) ? outside_new(d, d->o.outside_address, &d->outside, d->why) : 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
         struct door *door = &d->doors[i];
-        int r = listen_local(door->path, &door->fd, &door->dev, &door->ino, d->why);
-        if (r != 0)
-            return r;
-        door_listen(door);
-        log_info("doors", "%s on %s", door->name, door->path);
+        r = listen_local(door->path, &door->fd, &door->dev, &door->ino, d->why);
+        if (r == 0) {
+            door_listen(door);
+            log_info("doors", "%s on %s", door->name, door->path);
+        }
     }
-    return 0;
+    return r;
 }
 
 /* ---- life ---- */
@@ -288,6 +292,8 @@ static void doors_flush(struct doors *d) {
     struct list *it;
     while ((it = list_pop_front(&d->touched)))
         pump_flush(&list_entry(it, struct local, touched)->pump);
+    if (d->outside)
+        outside_flush(d->outside);
 }
 
 static void doors_bury(struct doors *d) {
@@ -309,6 +315,8 @@ static void doors_begin_stop(struct doors *d) {
     }
     ring_cancel(d->ring, &d->mail_op);
     ring_timer_stop(d->ring, &d->tick);
+    if (d->outside)
+        outside_stop(d->outside);
     list_for_each_safe (it, &d->calls)
         call_finish(list_entry(it, struct call, link), GRPC_UNAVAILABLE, "the daemon is stopping");
     list_for_each_safe (it, &d->locals) {
@@ -323,6 +331,8 @@ static void doors_begin_stop(struct doors *d) {
 static void doors_cut(struct doors *d) {
     list_for_each_safe (it, &d->locals)
         pump_close(&list_entry(it, struct local, link)->pump);
+    if (d->outside)
+        outside_cut(d->outside);
 }
 
 static void before_wait(void *context unused_arg) { publish_reader_offline(); }
@@ -377,7 +387,8 @@ static void *run(void *argument) {
     if (r != 0 && d->ring)
         doors_begin_stop(d);
     r = d->ring ? 0 : -ENODEV;
-    while (r == 0 && !(d->stopping && list_empty(&d->locals) && ring_in_flight(d->ring) == 0))
+    while (r == 0 &&
+           !(d->stopping && list_empty(&d->locals) && (!d->outside || outside_idle(d->outside)) && ring_in_flight(d->ring) == 0))
         r = doors_turn(d);
     if (r < 0 && d->ring)
         unreachable_because("the doors' ring does not turn");
@@ -386,6 +397,7 @@ static void *run(void *argument) {
         d->doors[i].fd = d->doors[i].doors ? fd_close(d->doors[i].fd) : -1;
     if (d->trust_mail)
         mail_free(&take_ptr(d->trust_mail)->mail);
+    d->outside = outside_free(d->outside);
     vault_deinit(&d->vault);
     d->ring = ring_free(d->ring);
     return NULL;

@@ -53,6 +53,7 @@ struct doors {
     struct vault vault;
     struct asks asks;
     struct door doors[2];
+    struct outside *outside;           /* the TCP door; NULL: off */
     struct list locals, touched, dead; /* of struct local; the dead ones are freed at the end of the turn */
     size_t n_locals, n_strangers;
     struct list calls;             /* of struct call, all of them */
