@@ -2,6 +2,7 @@
  * credentials.c - one slot an identity; a new credential wakes who waited and retires tunnels made with the old one */
 #include "credentials.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <ringwall/base/check.h>
@@ -104,6 +105,25 @@ static void slot_retire_old(struct credential_slot *s) {
         struct pod *p = list_entry(it, struct pod, link);
         if (p->slot == s)
             hops_retire_of(p, generation);
+    }
+    list_for_each (it, &s->worker->tunnels_all) { /* the peers' new flows come through tunnels with the new certificate */
+        struct tunnel *t = list_entry(it, struct tunnel, in_worker);
+        if (t->server && t->state == TUNNEL_OPEN && t->pod->slot == s && t->credential_generation != generation)
+            tunnel_retire(t);
+    }
+}
+
+void credentials_recheck(struct worker *w) {
+    size_t cursor = 0;
+    struct map_node *n = NULL;
+    while ((n = map_next(&w->credentials, &cursor, n))) {
+        struct credential_slot *s = map_entry(n, struct credential_slot, node);
+        enum tls_trust_verdict v = s->credential ? tls_peer_recheck(tls_credential_self(s->credential), w->trust) : TLS_TRUST_OK;
+        if (v == TLS_TRUST_OK)
+            continue;
+        snprintf(s->why, sizeof(s->why), "our own: %s", tls_trust_text(v));
+        slot_drop_credential(s);
+        credentials_ask(s);
     }
 }
 

@@ -25,6 +25,8 @@ struct credential_slot {
 struct credential_slot *credentials_join(struct worker *w, const struct identity *i); /* for a pod; NULL: no memory */
 void credentials_leave(struct credential_slot *s);
 void credentials_arrived(struct worker *w, struct mail_credential *m);
+/* After new bundles: a credential that they do not trust any more is dropped, and another asked for. */
+void credentials_recheck(struct worker *w);
 void credentials_ask(struct credential_slot *s);
 bool credentials_valid(const struct credential_slot *s); /* there is one, and it has not expired */
 /* A context to start a session with (borrowed); NULL: none or expired, or no memory. */

@@ -50,10 +50,7 @@ void tunnel_touch(struct tunnel *t) {
 
 const struct identity *tunnel_own_identity(const struct tunnel *t) { return t->pod->slot ? &t->pod->slot->identity : NULL; }
 
-bool tunnel_expired(const struct tunnel *t, int64_t now_s) {
-    const struct tls_peer *peer = t->tls && t->state == TUNNEL_OPEN ? tls_session_peer(t->tls) : NULL;
-    return peer && peer->chain_not_after <= now_s;
-}
+bool tunnel_expired(const struct tunnel *t, int64_t now_s) { return t->state == TUNNEL_OPEN && t->cert_end_s <= now_s; }
 
 bool tunnel_may_take(const struct tunnel *t) {
     bool alive = t->state == TUNNEL_CONNECT || t->state == TUNNEL_HANDSHAKE || t->state == TUNNEL_OPEN;
@@ -79,6 +76,7 @@ static struct tunnel *tunnel_acquire(struct pod *pod, int fd, bool server) {
     t->fd = fd;
     t->id = ++w->next_tunnel;
     t->n_streams_max = TUNNEL_FLOWS_MAX;
+    t->trust_judged = w->trust ? w->trust->generation : 0;
     t->began_ns = t->heard_ns = t->idle_ns = worker_now(w);
     list_init(&t->legs);
     bufq_init(&t->in, w->buffers);
@@ -93,8 +91,12 @@ static void tunnel_received(struct ring_op *op, int n, const uint8_t *bytes, boo
 
 static void tunnel_begin_handshake(struct tunnel *t, struct tls_context *context) {
     t->credential_generation = tls_credential_generation(tls_context_credential(context));
-    struct tls_session_options o = {
-        .context = context, .trust = t->worker->trust, .in = &t->in, .out = &t->out, .covers = tunnel_covers, .covers_context = t->worker};
+    struct tls_session_options o = {.context = context,
+                                    .trust = t->worker->trust,
+                                    .in = &t->in,
+                                    .out = &t->out,
+                                    .covers = tunnel_covers,
+                                    .covers_context = t->worker};
     if (tls_session_new(&o, &t->tls)) {
         tunnel_end(t, CLOSE_LIMIT, "no memory for a TLS session");
         return;
@@ -365,10 +367,30 @@ static bool tunnel_is_welcome(struct tunnel *t) {
     return false;
 }
 
+/* The trust may have changed while the handshake ran, and a new credential may have come. False: the tunnel was ended. */
+static bool tunnel_is_up_to_date(struct tunnel *t) {
+    struct worker *w = t->worker;
+    enum tls_trust_verdict v;
+    bool ours;
+    if (tls_session_peer(t->tls)->trust_generation != w->trust->generation && trust_judge(w, t->tls, &ours, &v) != CLOSE_NONE) {
+        char why[TRUST_WHY_BYTES];
+        trust_explain(t->tls, ours, v, why);
+        tunnel_end(t, ours ? CLOSE_CERT_REVOKED : CLOSE_PEER_UNTRUSTED, why);
+        return false;
+    }
+    const struct tls_credential *now = t->pod->slot->credential;
+    if (t->server && (!now || tls_credential_generation(now) != t->credential_generation))
+        tunnel_retire(t);
+    return true;
+}
+
 static void tunnel_opened(struct tunnel *t) {
     const struct tls_peer *peer = tls_session_peer(t->tls);
     check(peer);
     t->peer_identity = peer->identity;
+    if (!tunnel_is_up_to_date(t))
+        return;
+    t->cert_end_s = min_of(peer->chain_not_after, tls_credential_not_after(tls_session_credential(t->tls)));
     counter_add(&t->worker->options.stats->handshakes, 1);
     if (!tunnel_is_welcome(t)) {
         if (t->hop)
@@ -401,6 +423,7 @@ static void tunnel_handshake(struct tunnel *t) {
         return;
     }
     w->handshake_budget--;
+    char why[TRUST_WHY_BYTES];
     int r = tls_session_handshake(t->tls, clock_wall_s());
     switch (r) {
     case TLS_WANT_INPUT:
@@ -410,7 +433,7 @@ static void tunnel_handshake(struct tunnel *t) {
         tunnel_opened(t);
         break;
     case TLS_REFUSED:
-        tunnel_end(t, CLOSE_PEER_UNTRUSTED, tls_trust_text(tls_session_trust(t->tls)));
+        tunnel_end(t, CLOSE_PEER_UNTRUSTED, tls_session_refusal(t->tls, why, sizeof(why)));
         break;
     default:
         tunnel_end(t, CLOSE_TLS_FAILED, r < 0 ? strerrorname_np(-r) : tls_session_error(t->tls));
@@ -444,6 +467,20 @@ static void tunnel_count_failure(struct tunnel *t) {
         access_handshake_failed(t);
 }
 
+/* Of an open tunnel: is this what its flows end with, or is their tunnel just lost? */
+static bool tunnel_says_why(const struct tunnel *t) {
+    switch (t->reason) {
+    case CLOSE_DRAIN:
+    case CLOSE_WORKLOAD_GONE:
+    case CLOSE_CERT_EXPIRED:
+    case CLOSE_CERT_REVOKED:
+    case CLOSE_TRUST_CHANGED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Its flows learn that their stream is gone; the HTTP/2 session learns that nobody listens any more. */
 static void tunnel_fail_legs(struct tunnel *t, bool was_open) {
     list_for_each (it, &t->legs) {
@@ -455,7 +492,7 @@ static void tunnel_fail_legs(struct tunnel *t, bool was_open) {
             continue;
         if (t->why[0])
             facts_set(&leg_flow(l)->facts, FACT_DETAIL, str_of(t->why));
-        leg_fail(l, was_open && t->reason != CLOSE_DRAIN && t->reason != CLOSE_WORKLOAD_GONE ? CLOSE_TUNNEL_LOST : t->reason, 0);
+        leg_fail(l, was_open && !tunnel_says_why(t) ? CLOSE_TUNNEL_LOST : t->reason, 0);
     }
 }
 
@@ -591,7 +628,12 @@ static void tunnel_tick(struct tunnel *t) {
     struct worker *w = t->worker;
     uint64_t now = worker_now(w);
     uint64_t idle_max = !t->server ? TUNNEL_IDLE_NS : t->had_request ? PEER_IDLE_NS : FIRST_REQUEST_NS;
-    if (tunnel_expired(t, clock_wall_s()))
+    int64_t past_s = clock_wall_s() - t->cert_end_s;
+    if (past_s >= TUNNEL_PAST_CERT_S) {
+        tunnel_end(t, CLOSE_CERT_EXPIRED, NULL);
+        return;
+    }
+    if (past_s >= 0)
         tunnel_retire(t);
     if (t->n_legs == 0 && now - t->idle_ns >= idle_max) {
         tunnel_end(t, CLOSE_IDLE, NULL);
@@ -609,6 +651,8 @@ static void tunnel_tick(struct tunnel *t) {
     /* Silence is counted from the last byte heard; at the latest the next tick looks at the other limits. */
     uint64_t silent_ns = now - max_of(t->heard_ns, t->ping_ns);
     uint64_t rest_ns = silent_ns < TUNNEL_TICK_NS ? TUNNEL_TICK_NS - silent_ns : TUNNEL_TICK_NS;
+    if (past_s < 0) /* a GOAWAY on time spares the peer a refused request */
+        rest_ns = min_of(rest_ns, (uint64_t)min_of(-past_s, (int64_t)3600) * NS_PER_S);
     ring_timer_start(w->ring, &t->timer, now + rest_ns, tunnel_timer_fired);
 }
 

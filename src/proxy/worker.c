@@ -221,7 +221,7 @@ static void worker_gauges(struct worker *w) {
 }
 
 static bool worker_busy(const struct worker *w) {
-    return w->mail_left || w->judging || !list_empty(&w->deferred_tunnels) || !list_empty(&w->touched_flows) ||
+    return w->mail_left || w->judging || w->trust_judging || !list_empty(&w->deferred_tunnels) || !list_empty(&w->touched_flows) ||
            !list_empty(&w->touched_tunnels);
 }
 
@@ -232,6 +232,7 @@ int worker_turn(struct worker *w, uint64_t max_wait_ns) {
         return err_trace(r);
     worker_mail(w);
     worker_adopt_world(w);
+    trust_step(w);
     worker_steps(w);
     drain_step(w);
     worker_gauges(w);

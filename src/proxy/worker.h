@@ -54,7 +54,7 @@ struct worker {
     unsigned handshake_budget;
     struct ring_op mail_op;
     struct ring_timer tick, drain_timer;
-    bool mail_left, judging, draining, stopping, drain_passed;
+    bool mail_left, judging, trust_judging, draining, stopping, drain_passed;
     struct mailbox *drain_reply;
     uint64_t world_number; /* of the world in force; 0: none */
     uint64_t next_flow, next_tunnel, next_pod;
@@ -83,6 +83,7 @@ void judge_step(struct worker *w);
 /* trust.c */
 struct tls_trust;
 void trust_arrived(struct worker *w, struct tls_trust *trust); /* takes a reference */
+void trust_step(struct worker *w);
 /* drain.c */
 void drain_begin(struct worker *w, uint64_t deadline_ns, struct mailbox *reply); /* takes the reference; may be NULL */
 void drain_step(struct worker *w);

@@ -97,6 +97,16 @@ static void clean_text(struct str s, char *to, size_t cap) {
     to[n] = '\0';
 }
 
+char *tls_serial_text(const uint8_t *serial, size_t n, char *to) {
+    static const char hex[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        *to++ = hex[serial[i] >> 4];
+        *to++ = hex[serial[i] & 15];
+    }
+    *to = '\0';
+    return to - 2 * n;
+}
+
 static void facts_from_view(const struct cert_view *v, struct tls_cert_facts *f) {
     struct text subject = TEXT_OVER(f->subject), issuer = TEXT_OVER(f->issuer);
     memcpy(f->serial, v->serial.at, v->serial.n);

@@ -9,6 +9,7 @@
  * out of HANDSHAKE goes through advance(), which checks the three again.
  * Before a record is made there is room for all of it in `out`, so one is never half written. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <wolfssl/options.h>
@@ -20,6 +21,7 @@
 #include <ringwall/base/err.h>
 #include <ringwall/tls/web.h>
 
+#include "cert_view.h"
 #include "library.h"
 #include "session_private.h"
 #include "web.h"
@@ -32,7 +34,14 @@ enum {
 _Static_assert(RECORD_PLAIN_MAX + RECORD_OVERHEAD <= BUF_CHUNK_BYTES, "a record fits a chunk");
 
 /* Alerts of RFC 8446 6.2 that we choose ourselves. */
-enum { ALERT_BAD_CERTIFICATE = 42, ALERT_EXPIRED = 45, ALERT_UNKNOWN_CA = 48, ALERT_HANDSHAKE_FAILURE = 40, ALERT_NO_ALPN = 120 };
+enum {
+    ALERT_BAD_CERTIFICATE = 42,
+    ALERT_REVOKED = 44,
+    ALERT_EXPIRED = 45,
+    ALERT_UNKNOWN_CA = 48,
+    ALERT_HANDSHAKE_FAILURE = 40,
+    ALERT_NO_ALPN = 120
+};
 enum { ALERT_LEVEL_FATAL = 2 };
 
 /* The library sends alerts of its own choice only. This is its own function for sending one, exported in the static
@@ -56,7 +65,8 @@ struct tls_session {
     bool muted;      /* our last alert is out: nothing goes after it */
     bool sent_close; /* our close_notify is out */
     enum tls_trust_verdict trust;
-    struct tls_peer *peer; /* once trusted */
+    uint8_t refused_n, refused[TLS_SERIAL_MAX]; /* serial of a leaf that was refused */
+    struct tls_peer *peer;                      /* once trusted */
 };
 
 int session_receive(WOLFSSL *ssl, char *to, int n, void *session) {
@@ -97,6 +107,9 @@ static int trust_alert(enum tls_trust_verdict v) {
     case TLS_TRUST_EXPIRED:
     case TLS_TRUST_NOT_YET_VALID:
         return ALERT_EXPIRED;
+    case TLS_TRUST_REVOKED:
+    case TLS_TRUST_ISSUER_REVOKED:
+        return ALERT_REVOKED;
     case TLS_TRUST_TRUST_DOMAIN:
     case TLS_TRUST_NO_PATH:
     case TLS_TRUST_ISSUER_NOT_CA:
@@ -117,6 +130,15 @@ static bool alpn_is_h2(const struct tls_session *s) {
 static bool library_opinion_expected(int error) {
     return error == 0 || error == ASN_NO_SIGNER_E || error == ASN_SELF_SIGNED_E || error == ASN_BEFORE_DATE_E ||
            error == ASN_AFTER_DATE_E;
+}
+
+/* Whoever looks for the reason of a refusal finds the certificate by its serial. */
+static void keep_serial(struct tls_session *s, const struct tls_der *leaf) {
+    struct cert_view v;
+    if (!cert_view_read(leaf->at, leaf->n, &v))
+        return;
+    s->refused_n = (uint8_t)v.serial.n;
+    memcpy(s->refused, v.serial.at, v.serial.n);
 }
 
 static enum tls_trust_verdict judge_chain(struct tls_session *s, const WOLFSSL_X509_STORE_CTX *store) {
@@ -141,6 +163,8 @@ static enum tls_trust_verdict judge_chain(struct tls_session *s, const WOLFSSL_X
         return TLS_TRUST_UNREADABLE;
     if (v == TLS_TRUST_OK && !by_host)
         s->peer = take_ptr(peer);
+    if (v == TLS_TRUST_REVOKED || v == TLS_TRUST_ISSUER_REVOKED)
+        keep_serial(s, &items[0]);
     return v;
 }
 
@@ -318,6 +342,14 @@ struct tls_credential *tls_session_credential(const struct tls_session *s) {
 }
 const struct tls_peer *tls_session_peer(const struct tls_session *s) { return s->state == SESSION_OPEN ? s->peer : NULL; }
 enum tls_trust_verdict tls_session_trust(const struct tls_session *s) { return s->trust; }
+
+const char *tls_session_refusal(const struct tls_session *s, char *to, size_t cap) {
+    char serial[2 * TLS_SERIAL_MAX + 1];
+    snprintf(to, cap, "%s%s%s", tls_trust_text(s->trust), s->refused_n ? ", serial " : "",
+             tls_serial_text(s->refused, s->refused_n, serial));
+    return to;
+}
+
 const char *tls_session_error(const struct tls_session *s) { return s->error ? s->error : ""; }
 
 const char *tls_session_suite(const struct tls_session *s) {

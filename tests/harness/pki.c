@@ -7,6 +7,7 @@
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/rng.h>
+#include <ringwall/tls/crl.h>
 
 #include "cert_view.h"
 #include "credential_private.h"
@@ -22,7 +23,7 @@ static void init_library(void) {
 
 void pki_init(struct pki *p, const char *trust_domain, int64_t now_s) {
     init_library();
-    *p = (struct pki){.now_s = now_s};
+    *p = (struct pki){.now_s = now_s, .ttl_s = PKI_TTL};
     snprintf(p->trust_domain, sizeof(p->trust_domain), "%s", trust_domain);
     struct tls_ca_spec spec = {.trust_domain = str_of(p->trust_domain),
                                .path_len = -1,
@@ -46,6 +47,29 @@ void pki_deinit(struct pki *p) {
 struct tls_trust *pki_trust_both(const struct pki *a, const struct pki *b) {
     struct tls_bundle *bundles[] = {a->trust->bundles[0], b->trust->bundles[0]};
     struct tls_trust *t = tls_trust_new(bundles, 2, 2);
+    check(t);
+    return t;
+}
+
+struct tls_trust *pki_trust_revoking(const struct pki *p, const struct tls_cert_facts *const *revoked, size_t n,
+                                     uint64_t generation) {
+    struct tls_issuer issuer = {.key = p->key, .cert = p->root.at, .cert_n = p->root.n};
+    struct tls_revoked items[8];
+    struct tls_crl_spec spec = {
+        .number = generation, .this_update = p->now_s, .next_update = p->now_s + 86400, .items = items, .n = n};
+    struct tls_der_list roots = {.items = (struct tls_der *)(uintptr_t)&p->root, .n = 1}, crls = {.n = 1};
+    cleanup(tls_bundle_unrefp) struct tls_bundle *bundle = NULL;
+    struct tls_der crl;
+    check(n <= array_size(items));
+    for (size_t i = 0; i < n; i++) {
+        items[i] = (struct tls_revoked){.serial_n = (uint8_t)revoked[i]->serial_n, .at = p->now_s};
+        memcpy(items[i].serial, revoked[i]->serial, revoked[i]->serial_n);
+    }
+    check(tls_crl_make(&issuer, &spec, &crl) == 0);
+    crls.items = &crl;
+    check(tls_bundle_new(str_of(p->trust_domain), &roots, &crls, &bundle) == 0);
+    free(crl.at);
+    struct tls_trust *t = tls_trust_new(&bundle, 1, generation);
     check(t);
     return t;
 }
@@ -168,7 +192,7 @@ static struct tls_der write_leaf(const struct pki *p, const struct tls_key *sign
                                  const struct tls_key *key, const struct identity *identity, enum pki_flaw flaw) {
     uint8_t tbs[4096], whole[5120], serial[16], signature[SIGNATURE_BYTES_MAX];
     struct der_out o = DER_OUT(tbs), w = DER_OUT(whole);
-    int64_t from = p->now_s - TLS_BACKDATE_S, to = p->now_s + PKI_TTL;
+    int64_t from = p->now_s - TLS_BACKDATE_S, to = p->now_s + p->ttl_s;
     struct cert_view authority;
     size_t mark, n;
     check(cert_view_read(issuer->at, issuer->n, &authority));
@@ -236,7 +260,7 @@ struct tls_credential *pki_credential(const struct pki *p, const struct pki_node
         return c;
     }
     self.identity = *identity;
-    self.chain_not_after = p->now_s + PKI_TTL;
+    self.chain_not_after = p->now_s + p->ttl_s;
     check(tls_cert_read(spec.chain.items[0].at, spec.chain.items[0].n, &self.leaf) == 0);
     check(credential_assemble(&spec, &self, &c) == 0);
     return c;

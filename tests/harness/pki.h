@@ -13,7 +13,7 @@ enum { PKI_TTL = 3600 };
 
 struct pki {
     char trust_domain[64];
-    int64_t now_s;
+    int64_t now_s, ttl_s; /* of leaves made from now on; PKI_TTL at first */
     struct tls_key *key;
     struct tls_der root;
     struct tls_trust *trust; /* this root alone */
@@ -21,6 +21,10 @@ struct pki {
 void pki_init(struct pki *p, const char *trust_domain, int64_t now_s);
 void pki_deinit(struct pki *p);
 struct tls_trust *pki_trust_both(const struct pki *a, const struct pki *b); /* of two trust domains */
+
+/* The root with its list, which names the serials of these leaves. */
+struct tls_trust *pki_trust_revoking(const struct pki *p, const struct tls_cert_facts *const *revoked, size_t n,
+                                     uint64_t generation);
 
 struct pki_node {
     struct tls_key *key;

@@ -20,6 +20,7 @@
 #include "hop.h"
 #include "pki.h"
 #include "ring_sim.h"
+#include "tunnel.h"
 #include "unit.h"
 #include "worker.h"
 
@@ -74,6 +75,7 @@ struct scene {
     struct publish_slot world;
     const char *next_world;
     unsigned n_worlds;
+    unsigned trust;
     struct node nodes[_NODE_MAX];
     struct mailbox *answers;
     struct endpoint dialled[65536];
@@ -83,9 +85,12 @@ struct scene {
     struct talk talks[FLOWS_MAX_PER_RUN];
     unsigned n_talks;
 };
+/* In the order of their generations: readers keep the newest. */
+enum { TRUST_FIRST, TRUST_SAME, TRUST_NO_CLIENT, TRUST_NO_SERVER, TRUST_OTHER_ROOT, _TRUST_MAX };
 static struct scene *scene_now;
 static struct pki pki;
-static struct tls_credential *credentials[2][3]; /* client, server; by generation */
+static struct tls_credential *credentials[2][2][3]; /* short-lived, or outliving a gentle run; client, server; by generation */
+static struct tls_trust *trusts[_TRUST_MAX];
 
 /* ---- applications ---- */
 
@@ -257,8 +262,8 @@ static void publish_world(struct scene *s, const char *more) {
 static void post(struct node *n, struct mail *m) { require(m && mailbox_post(n->mailbox, m) == 0); }
 
 static void post_credential(struct scene *s, unsigned node, unsigned generation) {
-    struct tls_credential *c = credentials[node][generation];
-    post(&s->nodes[node], &mail_trust_new(pki.trust, 0, NULL)->mail);
+    struct tls_credential *c = credentials[s->gentle][node][generation];
+    post(&s->nodes[node], &mail_trust_new(trusts[s->trust], 0, NULL)->mail);
     post(&s->nodes[node], &mail_credential_new(tls_credential_identity(c), c, NULL)->mail);
 }
 
@@ -284,6 +289,17 @@ static void event_rotate(void *context) {
     post_credential(context, NODE_A, 2);
     post_credential(context, NODE_B, 2);
 }
+static void put_trust(struct scene *s, unsigned trust) {
+    if (trust <= s->trust)
+        return;
+    s->trust = trust;
+    for (unsigned i = 0; i < _NODE_MAX; i++)
+        post(&s->nodes[i], &mail_trust_new(trusts[trust], 0, NULL)->mail);
+}
+static void event_trust_same(void *context) { put_trust(context, TRUST_SAME); }
+static void event_revoke_client(void *context) { put_trust(context, TRUST_NO_CLIENT); }
+static void event_revoke_server(void *context) { put_trust(context, TRUST_NO_SERVER); }
+static void event_other_root(void *context) { put_trust(context, TRUST_OTHER_ROOT); }
 static void event_drain(void *context) {
     struct scene *s = context;
     s->inbound = SIM_ROUTE_REFUSE; /* its listener closes */
@@ -317,15 +333,18 @@ static void event_ask(void *context) {
 }
 
 static void plan_events(struct scene *s) {
-    static void (*const events[])(void *) = {event_deny,     event_strict,      event_allow,
-                                             event_rotate,   event_drain,       event_drain_clients,
-                                             event_pod_gone, event_server_gone, event_other_identity};
+    static void (*const events[])(void *) = {event_deny,           event_strict,        event_allow,         event_rotate,
+                                             event_drain,          event_drain_clients, event_pod_gone,      event_server_gone,
+                                             event_other_identity, event_trust_same,    event_revoke_client, event_revoke_server,
+                                             event_other_root};
     struct rng *rng = ring_sim_rng(s->sim);
     for (unsigned i = 0; i < 8; i++)
         ring_sim_after(s->sim, rng_below(rng, 6 * NS_PER_S), event_ask, s);
     if (s->gentle) { /* a rotation disturbs nobody */
         if (rng_below(rng, 2))
             ring_sim_after(s->sim, rng_below(rng, 3 * NS_PER_S), event_rotate, s);
+        if (rng_below(rng, 2)) /* nor do new bundles that leave all as it was */
+            ring_sim_after(s->sim, rng_below(rng, 3 * NS_PER_S), event_trust_same, s);
         return;
     }
     for (unsigned i = 0; i < array_size(events); i++)
@@ -390,12 +409,26 @@ static void make_pods(struct scene *s) {
     s->served_outside = ring_sim_serve(s->sim, s->netns[NETNS_OUTSIDE], &outside, &server_app, NULL, NULL);
 }
 
+/* Once judged, no tunnel is open that the trust in force forbids. */
+static void check_tunnels(const struct worker *w) {
+    if (!w->trust || w->trust_judging)
+        return;
+    list_for_each (it, &w->tunnels_all) {
+        const struct tunnel *t = list_entry(it, struct tunnel, in_worker);
+        enum tls_trust_verdict v;
+        bool ours;
+        require(t->state != TUNNEL_OPEN || trust_judge(w, t->tls, &ours, &v) == CLOSE_NONE);
+    }
+}
+
 static void turn(struct scene *s) {
     if (s->next_world)
         publish_world(s, take_ptr(s->next_world));
     for (unsigned i = 0; i < _NODE_MAX; i++)
-        if (s->nodes[i].worker)
+        if (s->nodes[i].worker) {
             require(worker_turn(s->nodes[i].worker, NS_PER_S) == 0);
+            check_tunnels(s->nodes[i].worker);
+        }
 }
 
 static bool all_over(const struct scene *s) {
@@ -499,14 +532,40 @@ static void run(uint64_t seed, bool gentle) {
 static void make_credentials(void) {
     static const char *const accounts[] = {"client", "server"};
     pki_init(&pki, "cluster.local", WALL_S);
-    for (unsigned a = 0; a < array_size(accounts); a++)
-        for (unsigned g = 1; g < 3; g++) {
-            struct identity identity = pki_identity("cluster.local", "default", accounts[a]);
-            struct tls_credential_spec spec = {.identity = &identity, .trust = pki.trust, .generation = g};
-            const char *why = NULL;
-            pki_leaf(&pki, NULL, &identity, PKI_FLAWLESS, &spec.key, &spec.chain);
-            require(tls_credential_new(&spec, WALL_S, &credentials[a][g], &why) == 0);
-        }
+    for (unsigned gentle = 0; gentle < 2; gentle++)
+        for (unsigned a = 0; a < array_size(accounts); a++)
+            for (unsigned g = 1; g < 3; g++) {
+                struct identity identity = pki_identity("cluster.local", "default", accounts[a]);
+                struct tls_credential_spec spec = {.identity = &identity, .trust = pki.trust, .generation = g};
+                const char *why = NULL;
+                pki.ttl_s = gentle ? 30 * 86400 : PKI_TTL;
+                pki_leaf(&pki, NULL, &identity, PKI_FLAWLESS, &spec.key, &spec.chain);
+                require(tls_credential_new(&spec, WALL_S, &credentials[gentle][a][g], &why) == 0);
+            }
+}
+
+static void make_trusts(void) {
+    const struct tls_cert_facts *client = tls_credential_leaf(credentials[0][NODE_A][1]),
+                                *server = tls_credential_leaf(credentials[0][NODE_B][1]);
+    struct pki other;
+    pki_init(&other, "cluster.local", WALL_S);
+    trusts[TRUST_FIRST] = tls_trust_ref(pki.trust);
+    trusts[TRUST_SAME] = tls_trust_new(pki.trust->bundles, 1, TRUST_SAME + 1);
+    trusts[TRUST_NO_CLIENT] = pki_trust_revoking(&pki, &client, 1, TRUST_NO_CLIENT + 1);
+    trusts[TRUST_NO_SERVER] = pki_trust_revoking(&pki, &server, 1, TRUST_NO_SERVER + 1);
+    trusts[TRUST_OTHER_ROOT] = tls_trust_new(other.trust->bundles, 1, TRUST_OTHER_ROOT + 1);
+    require(trusts[TRUST_SAME] && trusts[TRUST_OTHER_ROOT]);
+    pki_deinit(&other);
+}
+
+static void free_credentials(void) {
+    for (unsigned t = 0; t < _TRUST_MAX; t++)
+        tls_trust_unref(trusts[t]);
+    for (unsigned gentle = 0; gentle < 2; gentle++)
+        for (unsigned a = 0; a < 2; a++)
+            for (unsigned g = 1; g < 3; g++)
+                tls_credential_unref(credentials[gentle][a][g]);
+    pki_deinit(&pki);
 }
 
 static uint64_t number(const char *text) {
@@ -531,12 +590,10 @@ int main(int argc, char **argv) {
     require(log_start(&quiet) == 0);
     publish_reader_register();
     make_credentials();
+    make_trusts();
     for (uint64_t seed = only ? only : 1; seed <= (only ? only : runs); seed++)
         run(seed, seed % 2 == 0);
-    for (unsigned a = 0; a < 2; a++)
-        for (unsigned g = 1; g < 3; g++)
-            tls_credential_unref(credentials[a][g]);
-    pki_deinit(&pki);
+    free_credentials();
     publish_reader_unregister();
     log_stop();
     if (!only)

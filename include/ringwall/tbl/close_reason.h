@@ -35,6 +35,8 @@ CLOSE_REASON(IDLE,               "idle",                0, 0,   "half-closed and
 CLOSE_REASON(LIMIT,              "limit",               1, 503, "a limit of this node is reached")
 CLOSE_REASON(WORKLOAD_GONE,      "workload-gone",       1, 503, "the workload is gone, or no longer at this address")
 CLOSE_REASON(DRAIN,              "drain",               0, 503, "the daemon is shutting down")
-CLOSE_REASON(CERT_EXPIRED,       "cert-expired",        1, 0,   "the peer's certificate has expired")
+CLOSE_REASON(CERT_EXPIRED,       "cert-expired",        1, 0,   "a certificate of the tunnel expired minutes ago")
+CLOSE_REASON(CERT_REVOKED,       "cert-revoked",        1, 0,   "a certificate of the tunnel was revoked")
+CLOSE_REASON(TRUST_CHANGED,      "trust-changed",       1, 0,   "the root of the peer's certificate is not trusted any more")
 CLOSE_REASON(INTERNAL,           "internal",            1, 503, "internal error")
 /* clang-format on */

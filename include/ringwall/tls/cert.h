@@ -45,6 +45,8 @@ struct tls_cert_facts {
     char issuer_cn[64], issuer_o[TLS_NAME_MAX];
     char key_kind[16];
 };
+/* A serial as `ca revoke` takes it, in hex; to: 2 * TLS_SERIAL_MAX + 1 bytes. Returns `to`. */
+char *tls_serial_text(const uint8_t *serial, size_t n, char *to);
 /* 0, or 1: not a certificate we can read (version 1, malformed, too large). */
 int tls_cert_read(const uint8_t *der, size_t n, struct tls_cert_facts *ret) must_check;
 
@@ -108,7 +110,8 @@ struct tls_cert_print {
 /* The facts of a peer after the walk. */
 struct tls_peer {
     struct identity identity; /* the one URI SAN */
-    struct tls_cert_facts leaf;
+    int64_t leaf_not_before;
+    char key_kind[16]; /* of the leaf */
     /* When the leaf was issued by a node's signing certificate (an intermediate with pathLen 0, subject O = trust
      * domain and CN = node name): that node. Empty when a root or a shared intermediate issued it. */
     char issuing_node[64];

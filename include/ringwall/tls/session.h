@@ -51,6 +51,8 @@ int tls_session_close(struct tls_session *s) must_check;              /* appends
 struct tls_credential *tls_session_credential(const struct tls_session *s); /* ours; borrowed */
 const struct tls_peer *tls_session_peer(const struct tls_session *s); /* after the handshake; NULL before */
 enum tls_trust_verdict tls_session_trust(const struct tls_session *s);
+/* After TLS_REFUSED: the verdict's text and the serial of the peer's leaf, when it could be read. Returns `to`. */
+const char *tls_session_refusal(const struct tls_session *s, char *to, size_t cap);
 const char *tls_session_error(const struct tls_session *s); /* static text for logs, e.g. "no client certificate", "ALPN: no h2" */
 const char *tls_session_suite(const struct tls_session *s); /* "TLS_AES_256_GCM_SHA384" */
 /* Name and version of the library behind this room, and the code paths of its cryptography, for `ringwall version`. Returns `to`.
