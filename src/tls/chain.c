@@ -249,7 +249,10 @@ enum tls_trust_verdict tls_chain_verify(const struct tls_trust *trust, const str
         return v;
     if (!issuing_node(trust, &w, node) || (node[0] && covers && !covers(covers_context, str_of(node), &w.identity)))
         return TLS_TRUST_NODE_ISSUER;
-    check(tls_cert_read(chain->items[0].at, chain->items[0].n, &ret->leaf) == 0);
+    struct tls_cert_facts leaf;
+    check(tls_cert_read(chain->items[0].at, chain->items[0].n, &leaf) == 0);
+    ret->leaf_not_before = leaf.not_before;
+    memcpy(ret->key_kind, leaf.key_kind, sizeof(ret->key_kind));
     ret->identity = w.identity;
     memcpy(ret->issuing_node, node, sizeof(node));
     ret->chain_not_after = w.not_after;

@@ -72,7 +72,6 @@ const struct identity *tls_credential_identity(const struct tls_credential *c) {
 const struct tls_der_list *tls_credential_chain(const struct tls_credential *c) { return &c->chain; }
 const struct tls_peer *tls_credential_self(const struct tls_credential *c) { return &c->self; }
 uint64_t tls_credential_generation(const struct tls_credential *c) { return c->generation; }
-int64_t tls_credential_not_before(const struct tls_credential *c) { return c->self.leaf.not_before; }
+int64_t tls_credential_not_before(const struct tls_credential *c) { return c->self.leaf_not_before; }
 int64_t tls_credential_not_after(const struct tls_credential *c) { return c->self.chain_not_after; }
-const struct tls_cert_facts *tls_credential_leaf(const struct tls_credential *c) { return &c->self.leaf; }
 const struct tls_key *tls_credential_key(const struct tls_credential *c) { return c->key; }

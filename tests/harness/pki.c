@@ -261,7 +261,7 @@ struct tls_credential *pki_credential(const struct pki *p, const struct pki_node
     }
     self.identity = *identity;
     self.chain_not_after = p->now_s + p->ttl_s;
-    check(tls_cert_read(spec.chain.items[0].at, spec.chain.items[0].n, &self.leaf) == 0);
+    self.leaf_not_before = p->now_s - TLS_BACKDATE_S;
     check(credential_assemble(&spec, &self, &c) == 0);
     return c;
 }

@@ -29,7 +29,6 @@ const struct tls_peer *tls_credential_self(const struct tls_credential *c); /* w
 uint64_t tls_credential_generation(const struct tls_credential *c);
 int64_t tls_credential_not_before(const struct tls_credential *c);
 int64_t tls_credential_not_after(const struct tls_credential *c); /* the earliest end of leaf and chain */
-const struct tls_cert_facts *tls_credential_leaf(const struct tls_credential *c);
 
 /* Bundles, reference counted beside the struct of tls/cert.h. */
 struct tls_trust *tls_trust_new(struct tls_bundle **bundles, size_t n,

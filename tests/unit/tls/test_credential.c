@@ -37,7 +37,6 @@ static void test_good(void **state) {
     assert_int_equal(tls_credential_generation(c), 3);
     assert_int_equal(tls_credential_not_before(c), PKI_NOW - TLS_BACKDATE_S);
     assert_int_equal(tls_credential_not_after(c), PKI_NOW + PKI_TTL);
-    assert_true(tls_credential_leaf(c)->uri_is_identity);
     assert_ptr_equal(tls_credential_ref(c), c);
     assert_null(tls_credential_unref(c));
     assert_true(identity_is(tls_credential_identity(c), &f.id));

@@ -506,7 +506,7 @@ static void test_rsa_workload(void **state) {
                        (const char *const[]){"-cert", path("rsa.pem"), "-key", path("rsa-key.pem"), "-cert_chain",
                                              path("good-chain.pem"), "-tls1_3", "-alpn", "h2", "-verify_return_error", NULL}),
         TLS_DONE);
-    assert_string_equal(tls_session_peer(e.session)->leaf.key_kind, "RSA-2048");
+    assert_string_equal(tls_session_peer(e.session)->key_kind, "RSA-2048");
     end_deinit(&e);
     child_end(&c);
 }
