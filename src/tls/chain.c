@@ -251,6 +251,8 @@ enum tls_trust_verdict tls_chain_verify(const struct tls_trust *trust, const str
         return TLS_TRUST_NODE_ISSUER;
     struct tls_cert_facts leaf;
     check(tls_cert_read(chain->items[0].at, chain->items[0].n, &leaf) == 0);
+    ret->serial_n = (uint8_t)leaf.serial_n;
+    memcpy(ret->serial, leaf.serial, leaf.serial_n);
     ret->leaf_not_before = leaf.not_before;
     memcpy(ret->key_kind, leaf.key_kind, sizeof(ret->key_kind));
     ret->identity = w.identity;

@@ -110,8 +110,10 @@ struct tls_cert_print {
 /* The facts of a peer after the walk. */
 struct tls_peer {
     struct identity identity; /* the one URI SAN */
+    /* Of the leaf: */
+    uint8_t serial_n, serial[TLS_SERIAL_MAX];
     int64_t leaf_not_before;
-    char key_kind[16]; /* of the leaf */
+    char key_kind[16];
     /* When the leaf was issued by a node's signing certificate (an intermediate with pathLen 0, subject O = trust
      * domain and CN = node name): that node. Empty when a root or a shared intermediate issued it. */
     char issuing_node[64];
