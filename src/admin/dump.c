@@ -2,6 +2,7 @@
  * dump.c - what is known, as JSON: the world in the shapes of facts/ztunnel.md 10.3 with keys of our own beside them
  *
  * Reads the published world while the thread is online; copies all it needs into the text. */
+#include <ringwall/base/check.h>
 #include <ringwall/base/counter.h>
 #include <ringwall/model/authz.h>
 
@@ -142,9 +143,14 @@ static void write_service(struct json_writer *w, const struct world *world, cons
     for (size_t i = 0; i < s->n_vips; i++)
         json_strf(w, NULL, STR_FMT "/" STR_FMT, STR_ARG(world_get_settings(world)->network),
                   STR_ARG(addr_format(&s->vips[i], addr)));
-    for (size_t i = 0; i < s->n_blocks; i++)
-        json_strf(w, NULL, STR_FMT "/" STR_FMT, STR_ARG(world_get_settings(world)->network),
-                  STR_ARG(cidr_format(&s->blocks[i], block)));
+    json_end(w);
+    json_array(w, "cidrVips");
+    for (size_t i = 0; i < s->n_blocks; i++) {
+        json_object(w, NULL);
+        json_str(w, "network", world_get_settings(world)->network);
+        json_str(w, "cidr", cidr_format(&s->blocks[i], block));
+        json_end(w);
+    }
     json_end(w);
     write_ports(w, s);
     json_u64(w, "readyEndpoints", s->n_ready);
@@ -162,11 +168,76 @@ static void write_services(struct json_writer *w, const char *key, const struct 
     json_end(w);
 }
 
-static void write_policy(struct json_writer *w, const struct policy_view *p) {
+static void write_part(void *context, const struct policy_part *p) {
+    struct json_writer *w = context;
+    if (p->end) {
+        json_end(w);
+        return;
+    }
+    switch (p->kind) {
+    case POLICY_RULE:
+    case POLICY_CLAUSE:
+    case POLICY_LIST:
+        json_array(w, p->name);
+        return;
+    case POLICY_MATCH:
+        json_object(w, NULL);
+        return;
+    case POLICY_TEXT:
+        json_object(w, NULL);
+        if (p->text.n) {
+            json_str(w, p->name, p->text);
+        } else { /* Presence */
+            json_array(w, p->name);
+            json_end(w);
+        }
+        json_end(w);
+        return;
+    case POLICY_ACCOUNT:
+        json_object(w, NULL);
+        json_str(w, "namespace", p->ns);
+        json_str(w, "serviceAccount", p->text);
+        json_end(w);
+        return;
+    case POLICY_BLOCK:
+        json_str(w, NULL, p->text);
+        return;
+    case POLICY_PORT:
+        json_u64(w, NULL, p->port);
+        return;
+    }
+    unreachable_because("every kind of part is listed");
+}
+
+/* What the rules' own shape has no place for, one for each. */
+static void write_rule_note(void *context, const struct policy_part *p) {
+    struct json_writer *w = context;
+    if (p->kind != POLICY_RULE || p->end)
+        return;
+    json_object(w, NULL);
+    write_at(w, &p->at);
+    if (p->never.n)
+        json_str(w, "neverMatchesBecauseOf", p->never);
+    json_bool(w, "unseenFieldsCountAsTrue", p->assumes);
+    json_end(w);
+}
+
+static void write_rules(struct json_writer *w, const struct world *world, size_t i) {
+    json_array(w, "rules");
+    world_policy_rules(world, i, write_part, w);
+    json_end(w);
+    json_array(w, "ruleNotes");
+    world_policy_rules(world, i, write_rule_note, w);
+    json_end(w);
+}
+
+static void write_policy(struct json_writer *w, const struct world *world, size_t i, bool with_rules) {
     static const char *const actions[] = {
         [POLICY_ALLOW] = "Allow", [POLICY_DENY] = "Deny", [POLICY_AUDIT] = "Audit", [POLICY_CUSTOM] = "Custom"};
     static const char *const scopes[] = {
         [POLICY_SCOPE_MESH] = "Global", [POLICY_SCOPE_NAMESPACE] = "Namespace", [POLICY_SCOPE_SELECTOR] = "WorkloadSelector"};
+    struct policy_view view, *p = &view;
+    world_policy_at(world, i, p);
     json_object(w, NULL);
     json_z(w, "kind", "AuthorizationPolicy");
     json_str(w, "name", p->name);
@@ -178,16 +249,15 @@ static void write_policy(struct json_writer *w, const struct policy_view *p) {
     json_u64(w, "workloads", p->n_bound);
     if (p->dry_run || p->for_l7)
         json_z(w, "note", p->for_l7 ? "has targetRefs: not for this layer" : "dry-run: changes nothing");
+    if (with_rules)
+        write_rules(w, world, i);
     write_at(w, &p->at);
     json_end(w);
 }
 
-static void write_policies(struct json_writer *w, const struct world *world) {
-    struct policy_view p;
-    for (size_t i = 0; world && i < world_n_policies(world); i++) {
-        world_policy_at(world, i, &p);
-        write_policy(w, &p);
-    }
+static void write_policies(struct json_writer *w, const struct world *world, bool with_rules) {
+    for (size_t i = 0; world && i < world_n_policies(world); i++)
+        write_policy(w, world, i, with_rules);
 }
 
 static void write_peer_auths(struct json_writer *w, const struct world *world) {
@@ -221,7 +291,7 @@ void dump_policies(const struct view *v, struct reply *r) {
     struct json_writer w;
     begin(&w, r);
     json_array(&w, NULL);
-    write_policies(&w, v->world);
+    write_policies(&w, v->world, false);
     write_peer_auths(&w, v->world);
     json_end(&w);
 }
@@ -263,7 +333,7 @@ void dump_authorization(const struct view *v, struct reply *r) {
     json_object(&w, NULL);
     write_world_number(&w, v->world);
     json_array(&w, "policies");
-    write_policies(&w, v->world);
+    write_policies(&w, v->world, true);
     json_end(&w);
     json_end(&w);
 }
@@ -296,7 +366,7 @@ void dump_all(const struct view *v, struct reply *r) {
     write_workloads(&w, "workloads", v->world);
     write_services(&w, "services", v->world);
     json_array(&w, "policies");
-    write_policies(&w, v->world);
+    write_policies(&w, v->world, true);
     json_end(&w);
     json_array(&w, "peerAuthentications");
     write_peer_auths(&w, v->world);

@@ -100,6 +100,57 @@ static void authz_page(const struct view *v, struct reply *r) {
     explain_authz(&w, v->world, &q, &verdict);
 }
 
+/* One of the pairs: "source,sourceIp,address,namespace/name,port"; the address is looked for first, then the name, which may be
+ * empty. False: what it says is no question. */
+static bool read_pair(const struct view *v, struct str pair, struct authz_query *q, struct identity *source) {
+    struct str parts[5];
+    struct addr ignored;
+    uint64_t port;
+    size_t n = 0;
+    while (n < array_size(parts) && str_split(&pair, ',', &parts[n]))
+        n++;
+    *q = (struct authz_query){.source = source};
+    *source = IDENTITY_NULL;
+    if (n < array_size(parts) || pair.n || (!str_is(parts[0], STR("none")) && !identity_parse(parts[0], source)) ||
+        !addr_parse(parts[1], &q->source_ip) || !addr_parse(parts[2], &q->destination_ip) ||
+        !str_u64(parts[4], UINT16_MAX, &port) || port == 0)
+        return false;
+    q->port = (uint16_t)port;
+    q->to = explain_find(v->world, parts[2], &ignored);
+    if (!q->to && parts[3].n)
+        q->to = explain_find(v->world, parts[3], &ignored);
+    return true;
+}
+
+/* Many questions in one, for `policy diff`: their verdicts in order, null where no such workload is known. */
+static void pairs_page(const struct view *v, struct reply *r) {
+    struct str rest = query_get(v->query, "pairs", NULL), pair;
+    struct json_writer w;
+    struct verdict verdict;
+    if (!v->world) {
+        reply_text(r, 503, "no valid configuration yet");
+        return;
+    }
+    json_begin(&w, &r->body, false);
+    json_array(&w, NULL);
+    while (str_split(&rest, ';', &pair)) {
+        struct authz_query q;
+        struct identity source;
+        if (!read_pair(v, pair, &q, &source)) {
+            r->body.n = 0;
+            reply_text(r, 400, "pairs: source,sourceIp,address,namespace/name,port and ; between two of them");
+            return;
+        }
+        if (q.to)
+            explain_authz(&w, v->world, &q, &verdict);
+        else
+            json_null(&w, NULL);
+    }
+    json_end(&w);
+    r->status = 200;
+    r->type = "application/json";
+}
+
 static void tls_page(const struct view *v, struct reply *r) {
     struct authz_query q = {0};
     struct json_writer w;
@@ -161,6 +212,7 @@ static const struct route routes[] = {
     {"/tunnels", LOOK, .needs = NEED_BIT(NEED_TUNNELS), .make = tunnels_page},
     {"/capture", LOOK, .needs = NEED_BIT(NEED_CAPTURE), .make = capture_page},
     {"/authz", LOOK, .make = authz_page},
+    {"/authz/pairs", LOOK, .make = pairs_page},
     {"/tls", LOOK, .make = tls_page},
     {"/config_dump", LOOK,
      .needs = NEED_BIT(NEED_CERTS) | NEED_BIT(NEED_CONNECTIONS) | NEED_BIT(NEED_CAPTURE) | NEED_BIT(NEED_CONFIG), .make = dump_all},

@@ -94,6 +94,20 @@ struct policy_view {
 };
 size_t world_n_policies(const struct world *w);
 void world_policy_at(const struct world *w, size_t i, struct policy_view *ret);
+/* A policy's rules as compiled, part by part: a RULE, CLAUSE, MATCH and LIST begin, hold others and end. Names of lists and of
+ * values' forms are those of facts/ztunnel.md 10.3. */
+struct policy_part {
+    enum { POLICY_RULE, POLICY_CLAUSE, POLICY_MATCH, POLICY_LIST, POLICY_TEXT, POLICY_ACCOUNT, POLICY_PORT, POLICY_BLOCK } kind;
+    bool end;
+    const char *name;    /* LIST: "notPrincipals"; TEXT: "Prefix"; else NULL */
+    struct str text, ns; /* TEXT, BLOCK, and ACCOUNT with its namespace; live until the next part */
+    uint16_t port;       /* PORT */
+    struct origin at;    /* RULE */
+    struct str never;    /* RULE: the field that keeps it from ever matching; empty: it may match */
+    bool assumes;        /* RULE: fields that cannot be seen at this layer are left out, as true */
+};
+typedef void (*policy_part_fn)(void *context, const struct policy_part *part);
+void world_policy_rules(const struct world *w, size_t i, policy_part_fn fn, void *context);
 struct peer_auth_view {
     struct str ns, name;
     struct origin at;

@@ -60,6 +60,53 @@ static void services(void **state) {
     unit_view_deinit(&u);
 }
 
+static void assert_has(const struct reply *r, const char *part) {
+    struct growing plain cleanup(growing_deinit) = GROWING_NULL;
+    for (size_t i = 0; i < r->body.n; i++)
+        if (!memchr(" \n", r->body.at[i], 2))
+            growing_addf(&plain, "%c", r->body.at[i]);
+    assert_false(plain.failed);
+    if (!strstr(plain.at, part))
+        fail_msg("no %s", part);
+}
+
+/* In the shape of ztunnel's dump; the placeholder's aliases, HTTP fields and their places are seen. */
+static void rules(void **state) {
+    static const char text[] =
+        "domain new\nalias old\npod app/web ip=10.1.0.1 labels=app:web\n"
+        "policy DENY app/no\n"
+        "rule from notPrincipals=* | from serviceAccounts=x | to ports=80,81 notPorts=82 methods=GET | when source.ip!=10.0.0.0/8\n"
+        "rule\n"
+        "policy ALLOW app/yes\nrule from principals=old/ns/a/sa/b,*/sa/c,x* namespaces=* | to paths=/x\n";
+    static const char no[] =
+        "[[[{\"destinationPorts\":[80,81],\"notDestinationPorts\":[82]}],[{\"notPrincipals\":[{\"Presence\":[]}]},{"
+        "\"serviceAccounts\":[{\"namespace\":\"app\",\"serviceAccount\":\"x\"}]}],[{\"notSourceIps\":"
+        "[\"10.0.0.0/8\"]}]],[]]";
+    static const char yes[] = "[[[{}],[{\"principals\":[{\"Exact\":\"new/ns/a/sa/b\"},{\"Exact\":\"old/ns/a/sa/b\"},{\"Suffix\":"
+                              "\"/sa/c\"},{\"Prefix\":\"x\"}],\"namespaces\":[{\"Presence\":[]}]}]]]";
+    struct unit_view u;
+    struct reply r;
+    unit_view_init(&u, text);
+    unit_page(&u, "/config_dump", &r);
+    assert_has(&r, no);
+    assert_has(&r, yes);
+    struct json *all = unit_read(&r);
+    const struct json *rows = json_get(all, "policies"), *notes = json_get(find(rows, "no"), "ruleNotes");
+    assert_int_equal(json_count(notes), 2);
+    assert_text(json_get(json_at(notes, 0), "at"), "mesh:5");
+    assert_true(json_truth(json_get(json_at(notes, 0), "unseenFieldsCountAsTrue")));
+    assert_false(json_truth(json_get(json_at(notes, 1), "unseenFieldsCountAsTrue")));
+    assert_text(json_get(json_at(json_get(find(rows, "yes"), "ruleNotes"), 0), "neverMatchesBecauseOf"), "paths");
+    json_free(all);
+    growing_deinit(&r.body);
+    unit_page(&u, "/policies", &r); /* a table for people: no rules */
+    struct json *list = unit_read(&r);
+    assert_null(json_get(find(list, "no"), "rules"));
+    json_free(list);
+    growing_deinit(&r.body);
+    unit_view_deinit(&u);
+}
+
 static void policies(void **state) {
     struct unit_view u;
     struct reply r;
@@ -162,8 +209,8 @@ static void debug_pages(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(workloads),  cmocka_unit_test(services), cmocka_unit_test(policies),
-                                       cmocka_unit_test(everything), cmocka_unit_test(status),   cmocka_unit_test(no_world),
-                                       cmocka_unit_test(debug_pages)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(workloads), cmocka_unit_test(services),   cmocka_unit_test(policies),
+                                       cmocka_unit_test(rules),     cmocka_unit_test(everything), cmocka_unit_test(status),
+                                       cmocka_unit_test(no_world),  cmocka_unit_test(debug_pages)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,6 +56,32 @@ static void expect(const char *mesh, const char *target, unsigned status, const 
 
 #define FRIEND "spiffe://cluster.local/ns/app/sa/friend"
 
+static void pairs(void **state) {
+#define ONE "none,10.0.0.1,10.1.0.1,app/web,80"
+#define OTHER_IS_NAMED FRIEND ",::1,10.9.9.9,app/web,80"
+    expect(world, "/authz/pairs?pairs=" ONE, 200, "[{\"verdict\":\"deny\"");
+    expect(world, "/authz/pairs?pairs=" ONE ";" OTHER_IS_NAMED, 200, "},{\"verdict\":\"allow\"");
+    expect(world, "/authz/pairs?pairs=" ONE ";none,10.0.0.1,10.9.9.9,app/nobody,80;none,10.0.0.1,10.9.9.9,,80", 200,
+           "},null,null]");
+    expect(world, "/authz/pairs", 200, "[]");
+    expect(NULL, "/authz/pairs?pairs=" ONE, 503, "no valid configuration");
+    static const char *const wrong[] = {"x",
+                                        "none,10.0.0.1,10.1.0.1,app/web",
+                                        "none,10.0.0.1,10.1.0.1,app/web,0",
+                                        "none,10.0.0.1,10.1.0.1,app/web,80,1",
+                                        "none,10.0.0.1,web,app/web,80",
+                                        "none,x,10.1.0.1,app/web,80",
+                                        "spiffe://x,10.0.0.1,10.1.0.1,app/web,80",
+                                        ONE ";"
+                                            ",",
+                                        ",,,,"};
+    for (size_t i = 0; i < array_size(wrong); i++) {
+        char target[256];
+        snprintf(target, sizeof(target), "/authz/pairs?pairs=%s", wrong[i]);
+        expect(world, target, 400, "pairs: source,");
+    }
+}
+
 static void authz(void **state) {
     expect(world, "/authz?source=" FRIEND "&to=app/web&port=80", 200, "\"verdict\": \"allow\"");
     expect(world, "/authz?source=" FRIEND "&to=10.1.0.1&port=81", 200, "\"verdict\": \"deny\"");
@@ -139,8 +165,8 @@ static void quitting(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(doors),     cmocka_unit_test(authz),     cmocka_unit_test(tls),
-                                       cmocka_unit_test(readiness), cmocka_unit_test(no_answer), cmocka_unit_test(logging),
-                                       cmocka_unit_test(quitting)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(doors),   cmocka_unit_test(authz),     cmocka_unit_test(pairs),
+                                       cmocka_unit_test(tls),     cmocka_unit_test(readiness), cmocka_unit_test(no_answer),
+                                       cmocka_unit_test(logging), cmocka_unit_test(quitting)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
