@@ -243,16 +243,20 @@ static bool check_provider(struct decode *d, const struct yaml_node *spec, enum 
     return text.n > 0;
 }
 
-/* A dry run that is misread would switch a policy off or on, so only the two words are taken. */
+/* A dry run that is misread would switch a policy off or on, so only the words that Istio reads are taken. */
 static bool read_dry_run(struct decode *d, const struct object_meta *m, struct policy_spec *p) {
     static const char key[] = "istio.io/dry-run";
+    static const char *const words[2][6] = {{"0", "f", "F", "false", "FALSE", "False"}, {"1", "t", "T", "true", "TRUE", "True"}};
     const struct yaml_node *n = meta_annotation_node(m, key);
     struct str value = meta_annotation(m, key);
     if (!n)
         return true;
-    p->dry_run = str_is(value, STR("true"));
-    if (p->dry_run || str_is(value, STR("false")))
-        return true;
+    for (size_t yes = 0; yes < array_size(words); yes++)
+        for (size_t i = 0; i < array_size(words[yes]); i++)
+            if (str_is(value, str_of(words[yes][i]))) {
+                p->dry_run = yes;
+                return true;
+            }
     decode_errorf(d, n, "annotation %s must be \"true\" or \"false\"", key);
     return false;
 }
