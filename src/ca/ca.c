@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * ca.c - the CA thread: its mailbox is the only way in
  *
- * The thread itself reads the signing key, into a struct on its own stack that no other function sees; what comes out are
+ * The thread itself reads the signing key, into a struct on its own stack that no other thread sees; what comes out are
  * encoded answers. Start-up waits until the thread has said whether it could load its directory. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/clock.h>
 #include <ringwall/base/err.h>
 #include <ringwall/base/thread.h>
 #include <ringwall/ca/ca.h>
+#include <ringwall/mail/ask.h>
 #include <ringwall/mail/bytes.h>
 
-#include "sign.h"
+#include "authority.h"
 
 enum { CA_QUEUE_MAX = 4096 };
 
@@ -24,8 +25,8 @@ struct ca {
     struct mailbox *mailbox;
     pthread_t thread;
     const struct publish_slot *world;
-    struct ca_options o; /* the strings below */
-    char *dir, *trust_domain, *node, *audit_path;
+    struct ca_options o; /* its paths are the strings below; the rest is the starter's */
+    char *dir, *trust_domain, *node, *audit_path, *jwt_key_path;
     /* What the thread said of its start. */
     pthread_mutex_t lock;
     pthread_cond_t told;
@@ -42,62 +43,65 @@ static void tell_start(struct ca *c, int r) {
     pthread_mutex_unlock(&c->lock);
 }
 
-static int load(struct ca *c, struct signer *s) {
-    int64_t now_s = clock_wall_s();
-    char cert[4096];
-    snprintf(cert, sizeof(cert), "%s/ca-cert.pem", c->dir);
-    /* The built-in CA makes its root once; a directory that is there but broken is an error, never replaced. */
-    int r = c->o.kind == CA_KIND_BUILTIN && access(cert, F_OK) != 0 ? ca_dir_init(c->dir, str_of(c->trust_domain), now_s, c->why) : 0;
-    if (r == 0)
-        r = ca_dir_load(c->dir, now_s, &s->dir, c->why);
-    if (r == 0 && c->audit_path) {
-        r = audit_open(c->audit_path, &s->audit);
-        if (r < 0) {
-            snprintf(c->why, sizeof(c->why), "%s: cannot be opened for the audit log: %s", c->audit_path, strerror(-r));
-            r = 1;
-        }
-    }
-    return r;
+static void answer_ask(const struct authority *a, const struct mail_ask *ask) {
+    struct mail_answer *m = mail_answer_new(ask->id);
+    if (!m)
+        return;
+    authority_report(a, &m->json);
+    if (mailbox_post(ask->reply, &m->mail) != 0)
+        mail_free(&m->mail);
 }
 
-static void answer(struct ca *c, struct signer *s, struct mail_bytes *m) {
-    uint8_t *bytes = NULL;
-    size_t n = 0;
-    const struct world *world = publish_read(c->world);
-    if (signer_answer(s, world, m->bytes, m->n, clock_wall_s(), &bytes, &n) != 0)
-        return; /* no memory for an answer: the asker's deadline covers it */
-    struct mail_bytes *reply = mail_bytes_new(bytes, n, NULL);
-    if (!reply) {
-        free(bytes);
-        return;
+static void handle(struct ca *c, struct authority *a, struct mail *m) {
+    if (m->type == &mail_bytes_type) {
+        struct mail_bytes *bytes = container_of(m, struct mail_bytes, mail);
+        publish_reader_online();
+        authority_take(a, publish_read(c->world), bytes->bytes, bytes->n, bytes->reply, clock_wall_s());
+        publish_reader_offline();
+    } else if (m->type == &mail_ask_type)
+        answer_ask(a, container_of(m, struct mail_ask, mail));
+    mail_free(m);
+}
+
+/* All the mail that waits is one turn's work: its lines of the record share one flush. False: the mailbox is closed and empty. */
+static bool handle_all(struct ca *c, struct authority *a) {
+    struct mail *m;
+    bool closed = mailbox_closed(c->mailbox);
+    mailbox_clear_event(c->mailbox);
+    while ((m = mailbox_take(c->mailbox))) {
+        if (authority_is_full(a))
+            authority_flush(a);
+        handle(c, a, m);
     }
-    if (!m->reply || mailbox_post(m->reply, &reply->mail) != 0)
-        mail_free(&reply->mail);
+    return !closed;
+}
+
+static void turn_around(struct ca *c, struct authority *a) {
+    struct pollfd fds[PROVIDER_POLL_MAX + 2];
+    int wait_ms = 0;
+    for (;;) {
+        unsigned n = 1 + authority_poll(a, fds + 1);
+        fds[0] = (struct pollfd){.fd = mailbox_eventfd(c->mailbox), .events = POLLIN};
+        check(poll(fds, n, wait_ms) >= 0 || errno == EINTR);
+        bool open = handle_all(c, a);
+        wait_ms = authority_turn(a, fds + 1, n - 1, clock_mono_ns(), clock_wall_s());
+        if (!open)
+            return;
+    }
 }
 
 static void *run(void *argument) {
     struct ca *c = argument;
-    struct signer s = {.trust_domain = str_of(c->trust_domain),
-                       .node = str_of(c->node),
-                       .ttl_default_s = c->o.ttl_default_s,
-                       .ttl_max_s = c->o.ttl_max_s};
-    int r = load(c, &s);
+    struct authority a = {0};
+    int r = authority_open(&a, &c->o, clock_wall_s(), c->why);
     tell_start(c, r);
     if (r == 0) {
         publish_reader_register();
         publish_reader_offline();
-        struct mail *m;
-        while ((m = mailbox_wait(c->mailbox, -1))) {
-            publish_reader_online();
-            if (m->type == &mail_bytes_type)
-                answer(c, &s, container_of(m, struct mail_bytes, mail));
-            publish_reader_offline();
-            mail_free(m);
-        }
+        turn_around(c, &a);
         publish_reader_unregister();
     }
-    ca_dir_deinit(&s.dir);
-    s.audit = audit_close(s.audit);
+    authority_close(&a);
     return NULL;
 }
 
@@ -107,6 +111,7 @@ static struct ca *ca_free(struct ca *c) {
     free(c->trust_domain);
     free(c->node);
     free(c->audit_path);
+    free(c->jwt_key_path);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->told);
     free(c);
@@ -121,12 +126,14 @@ static struct ca *ca_new(const struct ca_options *o) {
     pthread_cond_init(&c->told, NULL);
     c->o = *o;
     c->world = o->world;
-    c->dir = str_dup(str_of(o->dir));
-    c->trust_domain = str_dup(str_of(o->trust_domain));
-    c->node = str_dup(str_of(o->node));
-    c->audit_path = o->audit_path ? str_dup(str_of(o->audit_path)) : NULL;
+    c->o.dir = c->dir = str_dup(str_of(o->dir));
+    c->o.trust_domain = c->trust_domain = str_dup(str_of(o->trust_domain));
+    c->o.node = c->node = str_dup(str_of(o->node));
+    c->o.audit_path = c->audit_path = o->audit_path ? str_dup(str_of(o->audit_path)) : NULL;
+    c->o.jwt_key_path = c->jwt_key_path = o->jwt_key_path ? str_dup(str_of(o->jwt_key_path)) : NULL;
     c->mailbox = mailbox_new("ca", CA_QUEUE_MAX);
-    if (!c->dir || !c->trust_domain || !c->node || !c->mailbox || (o->audit_path && !c->audit_path))
+    if (!c->dir || !c->trust_domain || !c->node || !c->mailbox || (o->audit_path && !c->audit_path) ||
+        (o->jwt_key_path && !c->jwt_key_path))
         return ca_free(c);
     return c;
 }

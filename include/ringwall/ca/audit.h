@@ -22,7 +22,7 @@ int audit_verify(const char *path, struct audit_report *ret, char why[AUDIT_WHY_
 /* Each certificate on record, oldest first; stops when f returns false. Lines that cannot be read are passed over. */
 struct audit_issue {
     struct str identity, serial_hex, issuer; /* issuer: SHA-256 of the signing certificate, hex */
-    int64_t not_after;
+    int64_t not_before, not_after;
 };
 typedef bool (*audit_issue_fn)(void *context, const struct audit_issue *i);
 int audit_each_issue(const char *path, audit_issue_fn f, void *context, char why[AUDIT_WHY_BYTES]) must_check;

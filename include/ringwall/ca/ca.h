@@ -25,7 +25,7 @@ struct ca_bundle_file { /* roots and CRLs of another trust domain, PEM */
     struct str trust_domain;
     const char *path;
 };
-struct ca_options { /* read by ca_start and by the thread: all that it points at lives until ca_stop */
+struct ca_options { /* what it points at lives until ca_stop, but for dir, names and paths of the first lines, which are copied */
     enum ca_kind kind;
     const char *dir; /* BUILTIN, FILES */
     const char *trust_domain, *node;

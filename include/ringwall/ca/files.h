@@ -17,6 +17,7 @@ struct ca_dir {
     struct tls_der_list crls;   /* DER; empty when there is no ca-crl.pem */
     struct tls_der anchor;      /* the root that the signing certificate chains to; borrows from roots */
     char crl_gap[TLS_NAME_MAX]; /* there are CRLs, but this CA of the chain has none of its own; empty: covered */
+    bool revoked;               /* a list revokes the signing certificate or one above it */
 };
 #define CA_DIR_NULL ((struct ca_dir){0})
 enum { CA_WHY_BYTES = 512, CA_ROOT_YEARS = 10, CA_NODE_DAYS = 90, CA_CRL_DAYS = 30 };
@@ -29,6 +30,8 @@ int ca_dir_init(const char *dir, struct str trust_domain, int64_t now_s,
 /* renew: out_dir has a certificate of this node already, which a new one with a new key replaces, with the roots of now. */
 int ca_dir_issue_node(const char *dir, struct str node, const char *out_dir, bool renew, int64_t now_s,
                       char why[CA_WHY_BYTES]) must_check;
+/* Copies roots and revocation lists of dir into a node's directory whose certificate is below one of these roots. */
+int ca_dir_publish(const char *dir, const char *out_dir, int64_t now_s, char why[CA_WHY_BYTES]) must_check;
 
 /* Root rollover (DESIGN 9, facts/identity.md 10 #1): prepare makes the next root and publishes it in root-cert.pem beside
  * the old one; activate makes it the signing one; prune takes the old one out, once no leaf below it may be valid. */
