@@ -195,7 +195,7 @@ struct json *json_read(struct str text, char why[128]) {
     return (struct json *)root;
 }
 
-/* jansson's readers take const nodes, but for its iterators; none is used here. */
+/* jansson's readers take const nodes, but for its iterators, which change nothing either. */
 static const json_t *node_of(const struct json *n) { return (const json_t *)n; }
 
 void json_free(struct json *root) { json_decref((json_t *)root); }
@@ -219,6 +219,44 @@ bool json_number(const struct json *n, int64_t *ret) {
 }
 
 bool json_truth(const struct json *n) { return json_is_true(node_of(n)); }
+
+enum json_kind json_kind(const struct json *n) {
+    if (!n)
+        return JSON_IS_ABSENT;
+    switch (json_typeof(node_of(n))) {
+    case JSON_OBJECT:
+        return JSON_IS_OBJECT;
+    case JSON_ARRAY:
+        return JSON_IS_ARRAY;
+    case JSON_STRING:
+        return JSON_IS_TEXT;
+    case JSON_INTEGER:
+        return JSON_IS_INTEGER;
+    case JSON_REAL:
+        return JSON_IS_REAL;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return JSON_IS_BOOL;
+    case JSON_NULL:
+        return JSON_IS_NULL;
+    }
+    return JSON_IS_ABSENT;
+}
+
+double json_double(const struct json *n) { return json_number_value(node_of(n)); }
+
+bool json_member(const struct json *object, void **cursor, struct str *ret_key, const struct json **ret_value) {
+    json_t *o = (json_t *)(uintptr_t)object;
+    void *at = *cursor ? json_object_iter_next(o, *cursor) : json_object_iter(o);
+
+    if (!at)
+        return false;
+    *cursor = at;
+    *ret_key = str_of(json_object_iter_key(at)); /* jansson takes no NUL in a key */
+    *ret_value = (const struct json *)json_object_iter_value(at);
+    return true;
+}
+
 char *json_dump(const struct json *n) { return n ? json_dumps(node_of(n), JSON_INDENT(2) | JSON_ENCODE_ANY) : NULL; }
 
 const char *json_library_version(void) { return jansson_version_str(); }

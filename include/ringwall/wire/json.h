@@ -41,4 +41,18 @@ const struct json *json_at(const struct json *array, size_t i);
 struct str json_text(const struct json *n); /* string value; empty for others */
 bool json_number(const struct json *n, int64_t *ret);
 bool json_truth(const struct json *n);
+enum json_kind {
+    JSON_IS_ABSENT,
+    JSON_IS_NULL,
+    JSON_IS_BOOL,
+    JSON_IS_INTEGER,
+    JSON_IS_REAL,
+    JSON_IS_TEXT,
+    JSON_IS_ARRAY,
+    JSON_IS_OBJECT
+};
+enum json_kind json_kind(const struct json *n);
+double json_double(const struct json *n); /* of either kind of number; else 0 */
+/* Members of an object one after the other: *cursor starts as NULL. False: no more (or no object). */
+bool json_member(const struct json *object, void **cursor, struct str *ret_key, const struct json **ret_value);
 char *json_dump(const struct json *n); /* heap, pretty; NULL: no memory */

@@ -170,11 +170,37 @@ static void other_text_is_refused_with_a_reason(void **state) {
     assert_null(json_read((struct str){"x", (size_t)JSON_READ_MAX + 1}, why));
 }
 
+static void members_and_kinds(void **state) {
+    static const enum json_kind kinds[] = {JSON_IS_NULL, JSON_IS_BOOL,  JSON_IS_INTEGER, JSON_IS_REAL,
+                                           JSON_IS_TEXT, JSON_IS_ARRAY, JSON_IS_OBJECT};
+    char why[128], keys[16] = "";
+    struct json *root = json_read(STR("{\"a\":null,\"b\":true,\"c\":-1,\"d\":0.5,\"e\":\"\",\"f\":[],\"g\":{}}"), why);
+    void *cursor = NULL;
+    struct str key;
+    const struct json *value;
+    for (size_t i = 0; json_member(root, &cursor, &key, &value); i++) {
+        assert_true(key.n == 1 && i < array_size(kinds));
+        keys[i] = key.at[0];
+        assert_int_equal(json_kind(value), kinds[key.at[0] - 'a']);
+        assert_true(json_double(value) == (key.at[0] == 'c' ? -1 : key.at[0] == 'd' ? 0.5 : 0));
+    }
+    assert_string_equal(keys, "abcdefg");
+    assert_int_equal(json_kind(json_get(root, "x")), JSON_IS_ABSENT);
+    cursor = NULL;
+    assert_false(json_member(json_get(root, "f"), &cursor, &key, &value));
+    assert_false(json_member(NULL, &cursor, &key, &value));
+    json_free(root);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compact_text_is_exact),       cmocka_unit_test(pretty_text_is_the_same_value),
-        cmocka_unit_test(any_bytes_become_valid_text), cmocka_unit_test(misuse_is_caught),
-        cmocka_unit_test(values_are_looked_up),        cmocka_unit_test(other_text_is_refused_with_a_reason),
+        cmocka_unit_test(members_and_kinds),
+        cmocka_unit_test(compact_text_is_exact),
+        cmocka_unit_test(pretty_text_is_the_same_value),
+        cmocka_unit_test(any_bytes_become_valid_text),
+        cmocka_unit_test(misuse_is_caught),
+        cmocka_unit_test(values_are_looked_up),
+        cmocka_unit_test(other_text_is_refused_with_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
