@@ -2,8 +2,9 @@
  * diff.c - `policy diff DIR`: what would the daemon's connections say to another mesh directory?
  *
  * The directory is loaded as the daemon would load it. Equal connections are one pair with a count. A pair's new verdict
- * comes from the matcher on that directory; its present one from being open, or from the daemon's /authz. Inbound
- * connections are judged, and those outbound ones whose other end is another node: the others are seen inbound too. */
+ * comes from the matcher on that directory; its present one from being open, or from the daemon, asked for many pairs at
+ * once. Inbound connections are judged, and those outbound ones whose other end is another node: the others are seen
+ * inbound too. What leaves in plaintext has no identity at its other end, and is cut where the mesh wants a tunnel. */
 #include <stdlib.h>
 
 #include <ringwall/base/map.h>
@@ -16,22 +17,27 @@
 
 struct pair {
     struct map_node node;
-    char *key; /* owned */
-    bool open; /* now; else it ended or was refused a while ago */
-    bool outbound, logged_allow;
-    int64_t world; /* that judged it last, as logged */
+    char *key;                              /* owned */
+    bool open;                              /* now; else it ended or was refused a while ago */
+    bool outbound, plain_out, logged_allow; /* plain_out: outbound without a tunnel */
+    int64_t world;                          /* that judged it last, as logged */
     int64_t count;
     struct identity source;
     struct addr source_ip;
     struct endpoint to;
     struct str name; /* "ns/name" in `key`; empty: not known */
     bool denied_before, denied_then;
-    struct json *before, *then; /* as of authz check; NULL: no workload of that name */
+    const struct json *before; /* as of authz check, in one of the daemon's answers; NULL: no workload of that name */
+    struct json *then;         /* as of authz check; NULL: see then_why */
+    const char *then_why;
+    bool asks; /* the daemon is to be asked */
 };
 
 struct diff {
     const struct command_line *line;
     struct json *config, *connections, *recent; /* the daemon's answers */
+    struct json **verdicts;                     /* and those to batches of pairs */
+    size_t n_verdicts;
     int64_t world_number;
     struct world *world; /* of the directory */
     struct pair **pairs;
@@ -43,7 +49,6 @@ struct diff {
 static struct pair *pair_free(struct pair *p) {
     if (!p)
         return NULL;
-    json_free(p->before);
     json_free(p->then);
     free(p->key);
     free(p);
@@ -56,6 +61,9 @@ static void diff_deinit(struct diff *d) {
     for (size_t i = 0; i < d->n_pairs; i++)
         pair_free(d->pairs[i]);
     free(d->pairs);
+    for (size_t i = 0; i < d->n_verdicts; i++)
+        json_free(d->verdicts[i]);
+    free(d->verdicts);
     json_free(d->config);
     json_free(d->connections);
     json_free(d->recent);
@@ -129,8 +137,8 @@ static bool load(struct diff *d, const char *dir) {
 static struct pair *pair_of(struct diff *d, const struct pair *like, struct str source, struct str ns, struct str name) {
     struct growing key cleanup(growing_deinit) = GROWING_NULL;
     char ip[ADDR_TEXT], to[ENDPOINT_TEXT];
-    growing_addf(&key, STR_FMT "%s" STR_FMT " %d%d%d " STR_FMT, STR_ARG(ns), name.n ? "/" : "", STR_ARG(name), like->open,
-                 like->outbound, like->logged_allow, STR_ARG(source));
+    growing_addf(&key, STR_FMT "%s" STR_FMT " %d%d%d%d " STR_FMT, STR_ARG(ns), name.n ? "/" : "", STR_ARG(name), like->open,
+                 like->outbound, like->plain_out, like->logged_allow, STR_ARG(source));
     growing_addf(&key, " " STR_FMT, STR_ARG(addr_format(&like->source_ip, ip)));
     growing_addf(&key, " " STR_FMT, STR_ARG(endpoint_format(&like->to, to)));
     struct map_node *found = key.failed ? NULL : map_find(&d->by_key, key.at, key.n);
@@ -175,9 +183,12 @@ static bool add_open(struct diff *d, const struct json *flow) {
         to = json_text(show_at(flow, "dst.addr"));
     if (!endpoint_parse(to, &like.to) || !endpoint_parse(json_text(show_at(flow, "src.addr")), &from))
         return true; /* it has no destination yet */
+    like.plain_out = like.outbound && !mtls;
+    if (like.plain_out)
+        source = STR_NULL; /* whoever we are, the other end does not know it */
     if (source.n && !identity_parse(source, &like.source))
         return true;
-    if (like.outbound && (!mtls || seen_inbound_too(d, ns, name)))
+    if (like.outbound && seen_inbound_too(d, ns, name))
         return true;
     like.source_ip = from.addr;
     struct pair *p = pair_of(d, &like, source, ns, name);
@@ -233,11 +244,30 @@ static const struct workload *find_then(const struct diff *d, const struct pair 
     return found ? found : world_workload_by_addr(d->world, world_get_settings(d->world)->network, &p->to.addr);
 }
 
+static const char then_gone[] = "the workload is not in the directory";
+static const char then_tunnel[] = "the workload is in the mesh and takes tunnels on this port: plaintext to it is refused";
+
+/* Plaintext that leaves is judged by the mesh first, and by policy only where the mesh lets it pass. True: it is decided. */
+static bool judge_plain_out(const struct diff *d, struct pair *p, const struct workload *to) {
+    struct mtls_effective m;
+    if (!to || !to->enrolled) {
+        p->denied_then = false; /* outside, or under no policy */
+        return true;
+    }
+    authz_mtls(d->world, to, p->to.port, &m);
+    p->denied_then = m.mode != MTLS_DISABLE;
+    p->then_why = then_tunnel;
+    return p->denied_then;
+}
+
 /* Fills denied_then, and `then` when the pair is worth showing. */
 static bool judge_then(const struct diff *d, struct pair *p, bool show) {
     struct authz_query q = {
         .to = find_then(d, p), .source = &p->source, .source_ip = p->source_ip, .destination_ip = p->to.addr, .port = p->to.port};
     struct verdict v = {0};
+    p->then_why = then_gone;
+    if (p->plain_out && judge_plain_out(d, p, q.to))
+        return true;
     if (!q.to) {
         p->denied_then = true;
         return true;
@@ -252,65 +282,131 @@ static bool judge_then(const struct diff *d, struct pair *p, bool show) {
     char why[128] = "out of memory";
     json_begin(&w, &text, false);
     explain_authz(&w, d->world, &q, &v);
+    p->denied_then = !v.allow;
     p->then = text.failed ? NULL : json_read((struct str){text.at, text.n}, why);
     if (!p->then)
         complain("%s", why);
     return p->then;
 }
 
-/* What the daemon says now; a workload that it does not know is none to talk to. False: told. */
-static bool ask_before(const struct diff *d, struct pair *p) {
-    char ip[ADDR_TEXT], text[IDENTITY_TEXT_MAX + 1];
-    for (unsigned by_name = 0; by_name < 2; by_name++) {
-        struct growing target cleanup(growing_deinit) = GROWING_NULL;
-        struct answer a cleanup(answer_deinit) = ANSWER_NULL;
-        if (by_name && !p->name.n)
-            break;
-        growing_addf(&target, "/authz");
-        client_add_query(&target, "source", identity_is_none(&p->source) ? "none" : p->source.text);
-        addr_format(&p->source_ip, ip);
-        client_add_query(&target, "sourceIp", ip);
-        addr_format(&p->to.addr, ip);
-        struct text to = TEXT_OVER(text);
-        text_add(&to, by_name ? p->name : str_of(ip));
-        client_add_query(&target, "to", text);
-        growing_addf(&target, "&port=%u", p->to.port);
-        if (target.failed || !client_ask(d->line->options[CTL_SOCKET], "GET", target.at, &a))
-            return false;
-        if (a.status == 404)
-            continue;
-        if (a.status != 200) {
-            complain("%s: %u " STR_FMT, target.at, a.status, STR_ARG(a.body));
-            return false;
-        }
-        p->before = show_read(&a);
-        p->denied_before = !str_is(json_text(json_get(p->before, "verdict")), STR("allow"));
-        return p->before;
+static bool differs(const struct pair *p) { return p->denied_before != p->denied_then; }
+
+/* What is known without the daemon: what is open is allowed, and so is what its newest world judged. */
+static bool judge_known(const struct diff *d, struct pair *p) {
+    if (!judge_then(d, p, false))
+        return false;
+    p->asks = true;
+    if (p->open || (p->world == d->world_number && p->world)) {
+        p->denied_before = !p->open && !p->logged_allow;
+        p->asks = differs(p) && !p->plain_out;
     }
-    p->denied_before = true;
     return true;
 }
 
-static bool differs(const struct pair *p) { return p->denied_before != p->denied_then; }
+/* ---- asking the daemon, for as many pairs at once as its /authz/pairs takes ---- */
 
-static bool compare(const struct diff *d, struct pair *p) {
-    if (!judge_then(d, p, false))
+enum { PAIR_BYTES_MAX = 1800, PAIR_ENCODED_MAX = 3900 }; /* below the limits of a request's target */
+struct batch {
+    struct growing target, values; /* the target is made of the values; values are "source,ip,destination,name,port;" */
+    struct pair *pairs[256];
+    size_t n;
+};
+
+static void batch_deinit(struct batch *b) {
+    growing_deinit(&b->target);
+    growing_deinit(&b->values);
+}
+
+/* A workload that the daemon does not know is none to talk to; that a connection is open is known better than why. */
+static void take_answer(struct pair *p, const struct json *verdict) {
+    struct str word = json_text(json_get(verdict, "verdict"));
+    bool allows = str_is(word, STR("allow"));
+    p->before = word.n && (allows || !p->open) ? verdict : NULL;
+    p->denied_before = !p->open && !allows;
+}
+
+static bool keep_answer(struct diff *d, const struct answer *a) {
+    struct json **more = reallocarray(d->verdicts, d->n_verdicts + 1, sizeof(*more));
+    if (!more) {
+        complain("out of memory");
         return false;
-    if (p->open || (p->world == d->world_number && p->world)) {
-        p->denied_before = !p->open && !p->logged_allow;
-        if (!differs(p))
-            return true;
     }
-    if (!ask_before(d, p))
+    d->verdicts = more;
+    d->verdicts[d->n_verdicts] = show_read(a);
+    return d->verdicts[d->n_verdicts] && ++d->n_verdicts;
+}
+
+static bool send_batch(struct diff *d, struct batch *b) {
+    struct answer a cleanup(answer_deinit) = ANSWER_NULL;
+    if (b->n == 0)
+        return true;
+    if (b->target.failed || b->values.failed) {
+        complain("out of memory");
         return false;
-    if (p->open) { /* that it is open is known better than why */
-        if (p->denied_before) {
-            json_free(p->before);
-            p->before = NULL;
+    }
+    if (!client_ask(d->line->options[CTL_SOCKET], "GET", b->target.at, &a))
+        return false;
+    if (a.status != 200) {
+        complain("/authz/pairs: %u " STR_FMT, a.status, STR_ARG(a.body));
+        return false;
+    }
+    if (!keep_answer(d, &a))
+        return false;
+    const struct json *all = d->verdicts[d->n_verdicts - 1];
+    if (json_count(all) != b->n) {
+        complain("/authz/pairs: %zu verdicts were asked for, %zu came", b->n, json_count(all));
+        return false;
+    }
+    for (size_t i = 0; i < b->n; i++)
+        take_answer(b->pairs[i], json_at(all, i));
+    batch_deinit(b);
+    b->n = 0;
+    return true;
+}
+
+static bool add_to_batch(struct diff *d, struct batch *b, struct pair *p) {
+    char ip[ADDR_TEXT], to[ADDR_TEXT];
+    struct growing one cleanup(growing_deinit) = GROWING_NULL, target cleanup(growing_deinit) = GROWING_NULL;
+    growing_addf(&one, "%s,", identity_is_none(&p->source) ? "none" : p->source.text);
+    growing_addf(&one, STR_FMT "," STR_FMT ",", STR_ARG(addr_format(&p->source_ip, ip)), STR_ARG(addr_format(&p->to.addr, to)));
+    growing_addf(&one, STR_FMT ",%u", STR_ARG(p->name), p->to.port);
+    for (unsigned again = 0; again < 2 && !one.failed; again++) {
+        struct growing values cleanup(growing_deinit) = GROWING_NULL;
+        growing_deinit(&target);
+        growing_addf(&values, STR_FMT "%s%s", STR_ARG(((struct str){b->values.at, b->values.n})), b->n ? ";" : "", one.at);
+        growing_addf(&target, "/authz/pairs");
+        if (!values.failed)
+            client_add_query(&target, "pairs", values.at);
+        if (values.failed || target.failed)
+            break;
+        bool fits = values.n <= PAIR_BYTES_MAX && target.n <= PAIR_ENCODED_MAX && b->n < array_size(b->pairs);
+        if (!fits && b->n) {
+            if (!send_batch(d, b))
+                return false;
+            continue;
         }
-        p->denied_before = false;
+        batch_deinit(b);
+        b->values = values;
+        b->target = target;
+        values = target = GROWING_NULL;
+        b->pairs[b->n++] = p;
+        return true;
     }
-    return !differs(p) || judge_then(d, p, true);
+    complain("out of memory");
+    return false;
+}
+
+static bool compare_all(struct diff *d) {
+    struct batch b cleanup(batch_deinit) = {.n = 0};
+    for (size_t i = 0; i < d->n_pairs; i++)
+        if (!judge_known(d, d->pairs[i]) || (d->pairs[i]->asks && !add_to_batch(d, &b, d->pairs[i])))
+            return false;
+    if (!send_batch(d, &b))
+        return false;
+    for (size_t i = 0; i < d->n_pairs; i++)
+        if (differs(d->pairs[i]) && !judge_then(d, d->pairs[i], true))
+            return false;
+    return true;
 }
 
 /* ---- what is told ---- */
@@ -341,7 +437,6 @@ static void write_side(struct json_writer *w, const char *key, const struct json
 }
 
 static const char *before_text(const struct pair *p) { return p->open ? "it is open" : "the workload is not known"; }
-static const char then_text[] = "the workload is not in the directory";
 
 static void write_pair(struct json_writer *w, const struct pair *p) {
     char ip[ADDR_TEXT];
@@ -349,6 +444,7 @@ static void write_pair(struct json_writer *w, const struct pair *p) {
     json_z(w, "change", p->denied_then ? "deny" : "allow");
     json_z(w, "state", p->open ? "open" : "recent");
     json_z(w, "direction", p->outbound ? "outbound" : "inbound");
+    json_bool(w, "plaintext", identity_is_none(&p->source));
     json_i64(w, "count", p->count);
     write_text(w, "source", identity_uri(&p->source));
     json_str(w, "sourceIp", addr_format(&p->source_ip, ip));
@@ -356,7 +452,7 @@ static void write_pair(struct json_writer *w, const struct pair *p) {
     json_str(w, "destinationIp", addr_format(&p->to.addr, ip));
     json_u64(w, "port", p->to.port);
     write_side(w, "old", p->before, p->denied_before, before_text(p));
-    write_side(w, "new", p->then, p->denied_then, then_text);
+    write_side(w, "new", p->then, p->denied_then, p->then_why);
     json_end(w);
 }
 
@@ -386,15 +482,17 @@ static void print_side(const char *when, const struct json *verdict, const char 
 static void print_pair(const struct pair *p) {
     char ip[ADDR_TEXT], to[ENDPOINT_TEXT];
     printf("%s  %s %s%s, %lld connection%s\n", p->denied_then ? "DENY " : "ALLOW", p->open ? "open" : "recent",
-           p->outbound ? "outbound" : "inbound", p->open && p->denied_then ? ": would be reset" : "", (long long)p->count,
-           p->count == 1 ? "" : "s");
+           p->plain_out  ? "outbound in plaintext"
+           : p->outbound ? "outbound"
+                         : "inbound",
+           p->open && p->denied_then ? ": would be reset" : "", (long long)p->count, p->count == 1 ? "" : "s");
     printf("  from  ");
     put_text(stdout, identity_is_none(&p->source) ? STR("none (plaintext)") : identity_uri(&p->source));
     printf(" at " STR_FMT "\n  to    ", STR_ARG(addr_format(&p->source_ip, ip)));
     put_text(stdout, p->name.n ? p->name : STR("a workload without a name"));
     printf(" at " STR_FMT "\n", STR_ARG(endpoint_format(&p->to, to)));
     print_side("now", p->before, before_text(p));
-    print_side("then", p->then, then_text);
+    print_side("then", p->then, p->then_why);
     putchar('\n');
 }
 
@@ -423,10 +521,7 @@ int policy_diff_command(const struct command_line *l) {
         complain("out of memory");
         return EXIT_FAILED;
     }
-    if (!ask_all(&d) || !load(&d, l->words[0]) || !collect(&d))
+    if (!ask_all(&d) || !load(&d, l->words[0]) || !collect(&d) || !compare_all(&d))
         return EXIT_FAILED;
-    for (size_t i = 0; i < d.n_pairs; i++)
-        if (!compare(&d, d.pairs[i]))
-            return EXIT_FAILED;
     return wants_json(l) ? print_json(&d) : print_text(&d);
 }

@@ -69,7 +69,8 @@ class FakeDaemon(cli.Cli):
                 self.asked.append(request.decode().split("\r\n")[0])
                 try:
                     target = self.asked[-1].split()[1]
-                    connection.sendall(next((a for path, a in self.answers.items() if target.startswith(path)), self.answer))
+                    found = next((a for path, a in self.answers.items() if target.startswith(path)), self.answer)
+                    connection.sendall(found(target) if callable(found) else found)
                 except OSError:
                     pass
 

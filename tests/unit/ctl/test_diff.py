@@ -34,8 +34,18 @@ def recent(identity=CLIENT, allowed=True, port=8080, world=7, count=1, **more):
     return {**made, "source": identity} if identity else made
 
 
+def pairs_of(target):
+    """What the daemon is asked, as it takes it apart"""
+    query = urllib.parse.parse_qs(urllib.parse.urlsplit(target).query, strict_parsing=True, max_num_fields=8, separator="&")
+    assert len(target) <= 4096 and list(query) == ["pairs"] and len(query["pairs"][0]) <= 2048, target
+    return [tuple(pair.split(",")) for pair in query["pairs"][0].split(";")]
+
+
 class Diff(FakeDaemon):
-    def diff(self, *more, connections=(), recents=(), authz=answer(ALLOWED), config=None, code=0, directory="mesh.d"):
+    def diff(self, *more, connections=(), recents=(), authz=ALLOWED, config=None, code=0, directory="mesh.d"):
+        """authz: the verdict for every pair, None for an unknown workload; or a whole answer"""
+        if not isinstance(authz, bytes) and not callable(authz):
+            verdict, authz = authz, lambda target: answer([verdict] * len(pairs_of(target)))
         self.asked.clear()
         self.answers = {"/debug/configz": answer(config or CONFIG), "/connections": answer(list(connections)), "/recent": answer(list(recents)),
                         "/authz": authz}
@@ -57,9 +67,18 @@ class Diff(FakeDaemon):
                          {"verdict": "allow", "policy": "default/old", "rule": 0, "at": "old/p.yaml:9"})
         self.assertEqual((rows[0]["new"]["verdict"], rows[0]["new"]["code"], rows[0]["new"]["policy"]), ("deny", "policy-denied", None))
         self.assertIn("default/allow at mesh.d/b.yaml:9", rows[0]["new"]["reason"])
-        asked = [a for a in self.asked if "/authz" in a]  # nobody is asked about what does not change
-        self.assertEqual([urllib.parse.unquote(a) for a in asked],
-                         [f"GET /authz?source={OTHER}&sourceIp=10.0.0.9&to=10.0.0.5&port={port} HTTP/1.0" for port in (8080, 81)])
+        asked = [a.split()[1] for a in self.asked if "/authz" in a]  # one question for all, none about what does not change
+        self.assertEqual([pairs_of(a) for a in asked],
+                         [[(OTHER, "10.0.0.9", "10.0.0.5", "default/server", port) for port in ("8080", "81")]])
+
+    def test_many_pairs(self):
+        """A thousand pairs that change: each is answered, in its order, by far fewer questions, none too long"""
+        self.mesh(a=SERVER, b=ALLOW)
+        answers = lambda target: answer([{**ALLOWED, "reason": f"port {p[4]}"} for p in pairs_of(target)])
+        done = self.diff("-o", "json", connections=[flow(OTHER, port=port) for port in range(1, 1001)], authz=answers)
+        rows = json.loads(done.stdout)
+        self.assertEqual([(r["port"], r["old"]["reason"]) for r in rows], [(port, f"port {port}") for port in range(1, 1001)])
+        self.assertLess(len(self.asked), 80)
 
     def test_text(self):
         self.mesh(a=SERVER, b=ALLOW, c=POLICY.format(name="no", namespace="default", action="DENY", field="principals", value="*/sa/other"))
@@ -77,7 +96,7 @@ of 2 open connections 1 would be cut; of 0 recent ones 0 would be newly denied, 
         """A refused connection that would be let in, one that would be refused, and those that stay as they are"""
         self.mesh(a=SERVER, b=ALLOW)
         refused = [recent(allowed=False, count=5), recent(OTHER, allowed=False)]
-        rows = json.loads(self.diff("-o", "json", recents=refused, authz=answer(DENIED)).stdout)
+        rows = json.loads(self.diff("-o", "json", recents=refused, authz=DENIED).stdout)
         self.assertEqual([(r["change"], r["state"], r["source"], r["count"]) for r in rows], [("allow", "recent", CLIENT, 5)])
         self.assertEqual((rows[0]["old"]["policy"], rows[0]["old"]["at"]), ("default/no", "old/p.yaml:12"))
         self.assertEqual((rows[0]["new"]["policy"], rows[0]["new"]["rule"], rows[0]["new"]["at"]), ("default/allow", 0, "mesh.d/b.yaml:9"))
@@ -86,9 +105,9 @@ of 2 open connections 1 would be cut; of 0 recent ones 0 would be newly denied, 
     def test_old_verdict_is_the_present_one(self):
         """What was logged under an older world counts for nothing: the daemon is asked what it would say now"""
         self.mesh(a=SERVER, b=ALLOW)
-        self.assertEqual(self.rows(recents=[recent(allowed=False, world=3)], authz=answer(ALLOWED)), [])
-        self.assertEqual(self.rows(recents=[recent(OTHER, world=3)], authz=answer(DENIED)), [])
-        self.assertEqual(self.rows(recents=[recent(world=3)], authz=answer(DENIED)), [("allow", "recent", CLIENT, 8080, 1)])
+        self.assertEqual(self.rows(recents=[recent(allowed=False, world=3)], authz=ALLOWED), [])
+        self.assertEqual(self.rows(recents=[recent(OTHER, world=3)], authz=DENIED), [])
+        self.assertEqual(self.rows(recents=[recent(world=3)], authz=DENIED), [("allow", "recent", CLIENT, 8080, 1)])
 
     def test_plaintext(self):
         strict = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: default}\nspec: {mtls: {mode: STRICT}}\n"
@@ -102,9 +121,9 @@ of 2 open connections 1 would be cut; of 0 recent ones 0 would be newly denied, 
         rows = json.loads(self.diff("-o", "json", connections=[flow()]).stdout)
         self.assertEqual([(r["change"], r["new"]["reason"]) for r in rows], [("deny", "the workload is not in the directory")])
         # Known neither then nor now: nothing changes.
-        self.assertEqual(self.rows(recents=[recent(world=3)], authz=answer("no such workload\n", 404)), [])
+        self.assertEqual(self.rows(recents=[recent(world=3)], authz=None), [])
         self.mesh(a=SERVER)
-        rows = json.loads(self.diff("-o", "json", recents=[recent(world=3)], authz=answer("no such workload\n", 404)).stdout)
+        rows = json.loads(self.diff("-o", "json", recents=[recent(world=3)], authz=None).stdout)
         self.assertEqual([(r["change"], r["old"]["reason"]) for r in rows], [("allow", "the workload is not known")])
 
     def test_outbound(self):
@@ -115,6 +134,29 @@ of 2 open connections 1 would be cut; of 0 recent ones 0 would be newly denied, 
         self.assertEqual(self.rows(connections=[out]), [("deny", "open", OTHER, 8080, 1)])
         self.mesh(a=local)
         self.assertEqual(self.rows(connections=[out, flow(None, direction="outbound")]), [])
+
+    def test_outbound_in_plaintext(self):
+        """Cut when its destination takes tunnels by now; where plaintext may pass, judged as a peer without identity"""
+        out = flow(None, direction="outbound")
+        out["src"]["identity"] = CLIENT  # ours; the other end does not know it
+        there = SERVER.replace("  namespace: default\n", "  namespace: default\n  annotations: {ringwall.io/node: node-2}\n")
+        auth = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p, namespace: default}\nspec: {mtls: {mode: %s}}\n"
+        deny = POLICY.format(name="no", namespace="default", action="DENY", field="notPrincipals", value="*")
+        self.mesh(a=there)
+        rows = json.loads(self.diff("-o", "json", connections=[out]).stdout)
+        self.assertEqual([(r["change"], r["source"], r["plaintext"], r["new"]["reason"]) for r in rows],
+                         [("deny", None, True, "the workload is in the mesh and takes tunnels on this port: plaintext to it is refused")])
+        self.assertFalse([a for a in self.asked if "/authz" in a])  # nobody else knows better why it is open
+        self.assertIn("open outbound in plaintext: would be reset", self.diff(connections=[out]).stdout)
+        self.mesh(a=there, b=auth % "DISABLE")
+        self.assertEqual(self.rows(connections=[out]), [])
+        self.mesh(a=there, b=auth % "DISABLE", c=deny)
+        rows = json.loads(self.diff("-o", "json", connections=[out]).stdout)
+        self.assertEqual([(r["new"]["policy"], r["new"]["at"]) for r in rows], [("default/no", "mesh.d/c.yaml:9")])
+        self.mesh(a=there.replace("ambient", "none"), c=deny)  # outside the mesh nobody enforces it
+        self.assertEqual(self.rows(connections=[out]), [])
+        self.mesh(a=ENTRY.format(name="else", mode="ambient", address="10.0.0.6"), c=deny)
+        self.assertEqual(self.rows(connections=[out]), [])
 
     def test_settings(self):
         """Root namespace and trust domain are the daemon's, or those of -c"""
@@ -150,9 +192,12 @@ of 2 open connections 1 would be cut; of 0 recent ones 0 would be newly denied, 
         self.mesh(a=SERVER)
         for shape in ([1, "x", None, [], {}], {"a": 1}, [{"src": "x", "dst": [1], "port": "many", "to": "/", "sourceIp": "x"}],
                       [recent(to="x"), recent(to="/"), recent(to=""), recent("no identity")], "text", 7, None):
-            self.answers = {"/debug/configz": answer(json.dumps(shape)), "/authz": answer(json.dumps(shape))}
+            self.answers = {"/debug/configz": answer(json.dumps(shape)), "/authz": lambda target: answer(json.dumps([shape] * len(pairs_of(target))))}
             self.answer = answer(json.dumps(shape))
             self.expect(0, "-s", self.path, "policy", "diff", "mesh.d")
+        self.mesh(b=ALLOW)
+        done = self.diff(code=1, connections=[flow(OTHER)], authz=answer([]))
+        self.assertIn("1 verdicts were asked for, 0 came", done.stderr)
 
 
 if __name__ == "__main__":
