@@ -367,6 +367,7 @@ static void shake(struct upstream *u, uint64_t now_ns, int64_t now_s) {
         return;
     }
     u->state = UP;
+    u->wanted = false; /* who still waits says so again */
     u->n_failures = 0;
     u->ping_ns = now_ns;
     u->o.callbacks->up(u->o.owner);

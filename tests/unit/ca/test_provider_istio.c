@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/clock.h>
@@ -494,6 +495,12 @@ static void test_wrong_answers(void **state) {
     }
 }
 
+static void test_two_messages(void **state) {
+    char why[PROVIDER_WHY_BYTES];
+    far.answer = TWICE;
+    assert_int_equal(ask(why, NULL), CA_INTERNAL);
+}
+
 static void test_codes(void **state) {
     static const struct {
         enum grpc_code code;
@@ -701,6 +708,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_good),
         TEST(test_wrong_answers),
+        TEST(test_two_messages),
         TEST(test_codes),
         TEST(test_token),
         TEST(test_eight_at_once),
