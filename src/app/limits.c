@@ -9,6 +9,15 @@
 
 #include "app.h"
 
+/* Should somebody make us dumpable again: a core file holds no page of ours but code. Best effort, for it is the second lock. */
+static void forbid_cores(void) {
+    FILE *f = fopen("/proc/self/coredump_filter", "we");
+    if (f) {
+        fputs("0\n", f);
+        fclose(f);
+    }
+}
+
 int limits_raise(char why[256]) {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) < 0)
@@ -20,6 +29,7 @@ int limits_raise(char why[256]) {
     }
     struct rlimit locked = {RLIM_INFINITY, RLIM_INFINITY};
     ignore_result(setrlimit(RLIMIT_MEMLOCK, &locked)); /* best effort: only old kernels count ring memory against it */
+    forbid_cores();
     if (prctl(PR_SET_DUMPABLE, 0) < 0) {
         snprintf(why, 256, "cannot forbid core dumps: %s", strerror(errno));
         return -errno;
