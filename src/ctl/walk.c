@@ -28,7 +28,9 @@ static void put_question(const struct json *o) {
     put_field("to", text_of(o, "to"));
     printf("  %-9s %d\n", "port", (int)port);
     put_field("mTLS", text_of(o, "mtls"));
-    put_field("in mesh", json_truth(json_get(o, "enrolled")) ? STR("yes") : STR("no"));
+    put_field("in mesh", json_truth(json_get(o, "enrolled"))
+                             ? STR("yes")
+                             : STR("no: nothing enforces this verdict, the workload is not enrolled"));
 }
 
 static bool same_policy(const struct json *a, const struct json *b) {
@@ -99,6 +101,70 @@ static void put_walk(const struct json *o) {
                               : "no ALLOW rule matches, and one would have to: denied");
 }
 
+/* Of the rules that would have allowed it, the one with the fewest parts against it. */
+static const struct json *nearest_allow(const struct json *walk, int64_t *ret_missed) {
+    const struct json *best = NULL;
+    for (size_t i = 0; i < json_count(walk); i++) {
+        const struct json *s = json_at(walk, i);
+        int64_t missed;
+        bool watched = strstr(text_of(s, "why").at ? text_of(s, "why").at : "", "changes nothing)");
+        if (watched || !str_is(text_of(s, "action"), STR("ALLOW")) || !json_number(json_get(s, "missed"), &missed))
+            continue;
+        if (missed > 0 && (!best || missed < *ret_missed)) {
+            best = s;
+            *ret_missed = missed;
+        }
+    }
+    return best;
+}
+
+static void put_nearest(const struct json *o) {
+    int64_t missed = 0, rule = 0, parts = 0;
+    const struct json *s = nearest_allow(json_get(o, "walk"), &missed);
+    printf("\nwhat would let it in:\n  ");
+    if (!s) {
+        printf("no ALLOW policy here has a rule that could: add one\n");
+        return;
+    }
+    ignore_result(json_number(json_get(s, "rule"), &rule));
+    ignore_result(json_number(json_get(s, "parts"), &parts));
+    printf("rule %d of ", (int)rule);
+    put_text(stdout, text_of(s, "policy"));
+    printf(" at ");
+    put_text(stdout, text_of(s, "at"));
+    if (missed == 1 && parts > 1)
+        printf(" is the nearest, all of it fits but one part: ");
+    else if (missed == 1)
+        printf(" is the nearest: ");
+    else
+        printf(" is the nearest, %d of its %d parts do not fit; the first: ", (int)missed, (int)parts);
+    put_text(stdout, text_of(s, "why"));
+    putchar('\n');
+}
+
+/* A denial ends with what to look at next. */
+static void put_advice(const struct json *o) {
+    int64_t rule;
+    if (!str_is(text_of(o, "verdict"), STR("deny")))
+        return;
+    if (!text_of(o, "policy").n) {
+        put_nearest(o);
+        return;
+    }
+    printf("\nwhat would let it in:\n  ");
+    if (!json_number(json_get(o, "rule"), &rule)) {
+        printf("an identity: put the peer into the mesh (label istio.io/dataplane-mode: ambient on its namespace or on itself);\n"
+               "  or PERMISSIVE for this port under portLevelMtls of a PeerAuthentication that selects ");
+        put_text(stdout, text_of(o, "to"));
+    } else {
+        printf("no ALLOW outweighs this: change or narrow rule %d of ", (int)rule);
+        put_text(stdout, text_of(o, "policy"));
+        printf(" at ");
+        put_text(stdout, text_of(o, "at"));
+    }
+    putchar('\n');
+}
+
 void walk_print(const struct json *answer) {
     fputs(str_is(text_of(answer, "verdict"), STR("allow")) ? "ALLOW  " : "DENY  ", stdout);
     put_text(stdout, text_of(answer, "reason"));
@@ -106,4 +172,5 @@ void walk_print(const struct json *answer) {
     put_question(answer);
     printf("\nlooked at, in this order:\n");
     put_walk(answer);
+    put_advice(answer);
 }

@@ -140,6 +140,18 @@ static void say_match(const struct policy *p, const struct rule *r, struct text 
         text_add(to, STR(", with the fields that cannot be seen at this layer taken as true"));
 }
 
+static unsigned n_missed(const struct rule *r, const struct peer_facts *f, bool denies) {
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < r->n; i++) {
+        bool any = false;
+        for (uint32_t m = 0; m < r->clauses[i].n && !any; m++)
+            any = match_holds(&r->clauses[i].matches[m], f, denies, NULL);
+        n += !any;
+    }
+    return n;
+}
+
 static void tell_rule(const struct telling *t, const struct policy *p, int index) {
     char bytes[WHY_BYTES];
     struct text why = TEXT_OVER(bytes);
@@ -166,6 +178,8 @@ static void tell_rule(const struct telling *t, const struct policy *p, int index
                                              .action = p->action,
                                              .rule = index,
                                              .matched = matched,
+                                             .n_parts = r && !r->never.n ? r->n : 0,
+                                             .n_missed = r && !r->never.n ? n_missed(r, t->facts, p->denies) : 0,
                                              .at = r && r->at.file.n ? r->at : p->at,
                                              .why = bytes});
 }

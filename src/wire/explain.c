@@ -75,6 +75,10 @@ static void write_step(void *context, const struct authz_step *s) {
         json_z(to, "action", policy_action_name(s->action));
     write_rule(to, s->rule);
     json_bool(to, "matched", s->matched);
+    if (s->n_parts) {
+        json_u64(to, "parts", s->n_parts);
+        json_u64(to, "missed", s->n_missed);
+    }
     json_bool(to, "decides", decides(walk->verdict, s));
     write_at(to, &s->at);
     json_z(to, "why", s->why);

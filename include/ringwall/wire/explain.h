@@ -14,7 +14,8 @@ bool explain_nearest(const struct world *w, struct str to, struct text *ret);
 
 /* {"verdict","reason","code","kind","policy","rule","at","mtls","enrolled","source","sourceIp","to","port","walk":[...]}; a step of
  * the walk is
- * {"kind","policy","action","rule","matched","decides","at","why"}, in the order of decision; at most one decides */
+ * {"kind","policy","action","rule","matched","parts","missed","decides","at","why"}, in the order of decision; at most one
+ * decides; "missed" of a rule's "parts" do not hold, both are left out for a rule without any or that can never match */
 void explain_authz(struct json_writer *to, const struct world *w, const struct authz_query *q, struct verdict *ret);
 /* {"mode","policy","at","to","port"}; port 0: the mode of the workload without its ports' */
 void explain_tls(struct json_writer *to, const struct world *w, const struct workload *workload, uint16_t port);

@@ -44,6 +44,12 @@ class Explain(cli.Cli):
                 self.assertEqual([(step["policy"], step["rule"], step["at"]) for step in deciding],
                                  [(answer["policy"], answer["rule"], answer["at"])] if answer["policy"] else [])
                 self.assertEqual(text.count("\n  => "), 1)
+                for step in answer["walk"]:
+                    self.assertEqual("parts" in step, "missed" in step)
+                    self.assertLessEqual(step.get("missed", 0), step.get("parts", 0))
+                    if "missed" in step:
+                        self.assertEqual(step["matched"], step["missed"] == 0, step)
+                self.assertEqual("\nwhat would let it in:\n" in text, answer["verdict"] == "deny")
 
     def test_mesh_is_clean(self):
         """The example mesh has no error, and warns only about what it shows on purpose"""
