@@ -116,6 +116,15 @@ static void worker_families(const struct admin_options *o, struct growing *to) {
 #undef WORKER_COUNTER
 }
 
+static void doors_families(const struct doors_stats *d, struct growing *to) {
+#define DOORS_GAUGE(name, help) gauge(to, "ringwall_doors_" #name, help, counter_get(&d->name));
+#define DOORS_COUNTER(name, help) count(to, "ringwall_doors_" #name "_total", help, counter_get(&d->name));
+    DOORS_GAUGES(DOORS_GAUGE)
+    DOORS_COUNTERS(DOORS_COUNTER)
+#undef DOORS_GAUGE
+#undef DOORS_COUNTER
+}
+
 static void world_families(const struct world *w, struct growing *to) {
     gauge(to, "ringwall_world_number", "number of the world in force; 0: none yet", w ? world_number(w) : 0);
     gauge(to, "ringwall_workloads", "workloads of the world in force", w ? world_n_workloads(w) : 0);
@@ -246,4 +255,6 @@ void metrics_page(const struct view *v, struct reply *r) {
     worker_families(o, to);
     mailbox_families(o, to);
     capture_families(o, to);
+    if (o->doors)
+        doors_families(o->doors, to);
 }

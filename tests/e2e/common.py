@@ -8,6 +8,10 @@ from lab import Lab, LabError
 TENTH = bool(os.environ.get("RINGWALL_TENTH"))
 
 
+class Skip(Exception):
+    """Raised by a case that cannot run here; the reason is printed."""
+
+
 def scaled(n):
     return max(1, n // 10) if TENTH else n
 

@@ -19,14 +19,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "deploy")]
 
 import tasks  # noqa: E402
+from common import Skip  # noqa: E402
 from lab import LabError  # noqa: E402
 
-MODULES = ["flows", "ends", "identity", "policy", "services", "explain", "closed", "living", "hostile", "attacks", "starting", "lab"]
+MODULES = ["flows", "ends", "identity", "doors", "policy", "services", "explain", "closed", "living", "hostile", "attacks", "starting", "lab"]
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "runtime error:", "ERROR: LeakSanitizer")
-
-
-class Skip(Exception):
-    """The reason is printed."""
 
 
 def sanitizer_reports(lab):

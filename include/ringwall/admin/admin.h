@@ -9,6 +9,7 @@
 #include <ringwall/base/mailbox.h>
 #include <ringwall/base/publish.h>
 #include <ringwall/mail/ask.h>
+#include <ringwall/mail/doors_stats.h>
 #include <ringwall/mail/quit.h>
 #include <ringwall/mail/stats.h>
 
@@ -23,6 +24,7 @@ struct admin_options {
     const struct publish_slot *world;
     const struct worker_stats *stats; /* of n_workers */
     unsigned n_workers;
+    const struct doors_stats *doors; /* NULL: no door is open */
     struct mailbox **workers;
     struct mailbox *identity, *config, *main; /* main: ASK_CAPTURE, ASK_STATUS, and mail_quit */
     /* True when the daemon can serve: worlds published, workloads enrolled, their credentials there. Any thread. */

@@ -11,6 +11,10 @@ static void make(struct unit_view *u, struct reply *r, const char *certs, const 
     unit_view_init(u, "node node-1\npod a/b ip=10.0.0.1\n");
     u->options.capture_counts = capture_three;
     u->options.node = "no\"de\\\n";
+    static struct doors_stats doors;
+    counter_set(&doors.connections, 3);
+    counter_set(&doors.nacks, 8);
+    u->options.doors = &doors;
     assert_int_equal(question_begin(&u->question, NEED_BIT(NEED_CERTS) | NEED_BIT(NEED_CONFIG), &u->options, u->reply, &u->next_id),
                      0);
     if (certs)
@@ -52,6 +56,8 @@ static void samples(void **state) {
          "b\",\"certChain\":[{\"expirationTime\":\"2026-01-01T00:00:00Z\"}]},{\"identity\":\"x\"}]",
          "{\"refused\":true,\"errorCount\":2,\"attempts\":7}");
     static const char *const expected[] = {
+        "ringwall_doors_connections 3",
+        "ringwall_doors_nacks_total 8",
         ("istio_tcp_connections_opened_total{reporter=\"source\",request_protocol=\"tcp\",connection_security_policy=\"mutual_"
          "tls\"}"
          " 6"),
