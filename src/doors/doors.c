@@ -274,7 +274,7 @@ static int doors_open(struct doors *d) {
         d->doors[i].doors = d;
         d->doors[i].fd = -1;
     }
-    int r = is_path(d->o.outside_address) ? outside_new(d, d->o.outside_address, &d->outside, d->why) : 0;
+    int r = d->o.outside_port ? outside_new(d, &d->outside, d->why) : 0;
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct door *door = &d->doors[i];
         r = listen_local(door->path, &door->fd, &door->dev, &door->ino, d->why);

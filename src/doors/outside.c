@@ -76,7 +76,7 @@ static void certificate_came(struct ask *a, const struct ca_response *answer) {
     o->context_until_s = facts.not_after;
     o->next_key = tls_key_free(o->next_key);
     if (!o->told)
-        log_info("doors", "ca.listen: other programs may ask for certificates on %s", o->doors->o.outside_address);
+        log_info("doors", "ca.listen: certificates are given on %s, port %u", o->doors->o.outside_host, o->doors->o.outside_port);
     o->told = true;
     plan_renewal(o, &facts);
 }
@@ -164,7 +164,7 @@ void outside_wake(struct outside *o) {
         ring_timer_start(o->doors->ring, &o->tick, doors_now(o->doors) + TICK_MS * NS_PER_MS, ticked);
 }
 
-int outside_new(struct doors *d, const char *address, struct outside **ret, char why[256]) {
+int outside_new(struct doors *d, struct outside **ret, char why[256]) {
     int fds[OUTSIDE_LISTENERS_MAX];
     size_t n = 0;
     struct outside *o = calloc(1, sizeof(*o));
@@ -177,7 +177,7 @@ int outside_new(struct doors *d, const char *address, struct outside **ret, char
     for (size_t i = 0; i < OUTSIDE_LISTENERS_MAX; i++)
         o->listeners[i] = (struct outside_listener){.outside = o, .fd = -1};
     o->pool = buf_pool_new(POOL_CHUNKS);
-    int r = o->pool ? outside_listen(address, fds, &n, why) : err_origin(-ENOMEM);
+    int r = o->pool ? outside_listen(d->o.outside_host, d->o.outside_port, fds, &n, why) : err_origin(-ENOMEM);
     if (r != 0) {
         outside_free(o);
         return r < 0 ? err_trace(r) : 1;

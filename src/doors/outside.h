@@ -55,8 +55,8 @@ struct outside {
     bool told; /* that there is a certificate, or why there is none */
 };
 
-/* address: HOST:PORT, HOST is *, localhost or an IP address. 0; 1 with why; negative errno. */
-int outside_new(struct doors *d, const char *address, struct outside **ret, char why[256]) must_check;
+/* Where the options say. 0; 1 with why; negative errno. */
+int outside_new(struct doors *d, struct outside **ret, char why[256]) must_check;
 void outside_stop(struct outside *o);  /* no more callers; those there are hear of it */
 void outside_cut(struct outside *o);   /* now */
 void outside_flush(struct outside *o); /* once a turn: what is to be said, and who is gone */
@@ -66,7 +66,7 @@ struct outside *outside_free(struct outside *o);
 void outside_wake(struct outside *o);
 
 /* outside_listen.c */
-int outside_listen(const char *address, int ret_fds[OUTSIDE_LISTENERS_MAX], size_t *ret_n, char why[256]) must_check;
+int outside_listen(const char *host, uint16_t port, int ret_fds[OUTSIDE_LISTENERS_MAX], size_t *ret_n, char why[256]) must_check;
 /* outside_caller.c */
 void caller_new(struct outside *o, int fd); /* takes fd, whatever happens */
 void caller_tick(struct list *in_callers, uint64_t now_ns);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * outside_listen.c - the sockets of the TCP door: "*:15012", "localhost:15012", "10.0.0.1:15012", "[::1]:15012" */
+ * outside_listen.c - the sockets of the TCP door: one for both families, two for localhost, or one address */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -78,30 +78,22 @@ static int listen_localhost(uint16_t port, int ret_fds[OUTSIDE_LISTENERS_MAX], s
     return n ? 0 : 2;
 }
 
-int outside_listen(const char *address, int ret_fds[OUTSIDE_LISTENERS_MAX], size_t *ret_n, char why[256]) {
-    const char *colon = strrchr(address, ':');
-    struct str host = colon ? (struct str){address, (size_t)(colon - address)} : STR_NULL;
-    struct endpoint e;
-    uint64_t port;
-    int r = 2;
-    if (!colon || !str_u64(str_of(colon + 1), 65535, &port) || port == 0) {
-        snprintf(why, 256, "ca.listen: write HOST:PORT, as in *:15012");
-        return 1;
-    }
+int outside_listen(const char *host, uint16_t port, int ret_fds[OUTSIDE_LISTENERS_MAX], size_t *ret_n, char why[256]) {
+    struct endpoint e = {.port = port};
+    int r;
     *ret_n = 1;
-    if (str_is(host, STR("*")))
-        r = listen_any((uint16_t)port, ret_fds, why);
-    else if (str_is(host, STR("localhost")))
-        r = listen_localhost((uint16_t)port, ret_fds, ret_n, why);
-    else if (endpoint_parse(str_of(address), &e))
+    if (!strcmp(host, "*"))
+        r = listen_any(port, ret_fds, why);
+    else if (!strcmp(host, "localhost"))
+        r = listen_localhost(port, ret_fds, ret_n, why);
+    else if (addr_parse(str_of(host), &e.addr))
         r = listen_at(&e, false, ret_fds, why);
     else {
-        snprintf(why, 256, "ca.listen: '%.100s' is no address: write *, localhost or an IP address before the port", address);
+        snprintf(why, 256, "ca.listen: '%.100s' is no address: write *, localhost or an IP address", host);
         return 1;
     }
     if (r == 2) {
-        snprintf(why, 256, "ca.listen: this host does not have the address %.100s: write *, localhost or an address of it",
-                 address);
+        snprintf(why, 256, "ca.listen: this host does not have the address %.100s: write *, localhost or an address of it", host);
         r = 1;
     }
     return r < 0 ? err_trace(r) : r;

@@ -38,7 +38,8 @@ struct doors_options {
     const char *node;
     struct str trust_domain;
     const char *sds_path, *workload_api_path; /* empty or NULL: that door is off; the same path: both on one socket */
-    const char *outside_address;              /* ca.listen: CreateCertificate on TCP, "*:15012"; empty or NULL: off */
+    const char *outside_host;                 /* ca.listen, CreateCertificate on TCP: *, localhost or an IP address */
+    uint16_t outside_port;                    /* 0: off */
     struct doors_stats *stats;                /* the caller's, zeroed */
 };
 /* Returns once the sockets are open: 0; 1: refused, `why` says what and how to mend it; negative errno. */
