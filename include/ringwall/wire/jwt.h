@@ -21,6 +21,7 @@ enum {
 size_t base64url_bytes_max(size_t n_text);
 bool base64url_decode(struct str text, uint8_t *to, size_t cap, size_t *ret_n) must_check; /* false: not canonical, or no room */
 void base64url_add(struct growing *to, const void *bytes, size_t n);
+size_t base64url_put(char *to, const void *bytes, size_t n); /* 4 characters for each 3 bytes, no NUL; returns how many */
 
 enum jwt_algorithm { JWT_ALGORITHM_NONE = 0 /* nothing that we take */, JWT_RS256 = 1, JWT_ES256 = 2 };
 #define JWT_VERDICTS(X) \

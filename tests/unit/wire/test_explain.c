@@ -116,6 +116,10 @@ static void tls(void **state) {
         assert_non_null(o);
         if (!text_is(o, "mode", rows[i].mode) || !text_is(o, "policy", rows[i].policy) || !text_is(o, "at", rows[i].at))
             fail_msg("row %zu: %s", i, g.at);
+        const struct json *ports = json_get(o, "ports"), *one = json_at(ports, 0);
+        assert_int_equal(json_count(ports), i == 3); /* told when no port was asked for */
+        if (one && (!text_is(one, "mode", "DISABLE") || !text_is(one, "at", "mesh:2")))
+            fail_msg("row %zu: %s", i, g.at);
         json_free(o);
         growing_deinit(&g);
         mesh_deinit(&m);
