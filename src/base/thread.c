@@ -4,10 +4,13 @@
  * The mask is set in the creator around pthread_create, so there is no moment in which the new thread could take a
  * signal. Faults stay open: blocked, they would kill without a word from a sanitizer's handler. */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
@@ -51,6 +54,20 @@ int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *a
     ignore_result(take_ptr(begin)); /* the thread's now */
     *ret = t;
     return 0;
+}
+
+/* Nice alone does not do: a thread that runs keeps its processor for a whole slice, milliseconds, whoever wakes. From Linux
+ * 6.12 on a thread may ask for shorter slices; before that the field is not looked at. */
+bool thread_to_background(void) {
+    enum { BACKGROUND_NICE = 10, BACKGROUND_SLICE_NS = 100 * 1000 };
+    struct { /* the kernel's struct sched_attr, which C libraries have or have not */
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t slice_ns, deadline_ns, period_ns;
+    } attr = {.size = sizeof(attr), .policy = SCHED_BATCH, .nice = BACKGROUND_NICE, .slice_ns = BACKGROUND_SLICE_NS};
+    return syscall(SYS_sched_setattr, 0, &attr, 0) == 0;
 }
 
 void thread_join(pthread_t t) { check(pthread_join(t, NULL) == 0); }

@@ -187,6 +187,8 @@ static int timeout_ms(const struct config *c) {
 static void *run(void *argument) {
     struct config *c = argument;
     load(c);
+    /* Nobody waits for the first world any more; flows must not wait for the next ones. */
+    ignore_result(thread_to_background()); /* as it is otherwise */
     for (;;) {
         struct pollfd fds[] = {{.fd = mailbox_eventfd(c->mailbox), .events = POLLIN},
                                {.fd = c->watch ? watch_fd(c->watch) : -1, .events = POLLIN}};
