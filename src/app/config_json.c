@@ -38,6 +38,12 @@ static void write_ca(struct json_writer *w, const struct node_config *c) {
         json_str(w, c->ca.bundles[i].name.at, c->ca.bundles[i].path);
     json_end(w);
     write_listen(w, "listen", &c->ca.listen);
+    json_bool(w, "clientCertificates", c->ca.client_certificates);
+    if (c->ca.provider == CA_PROVIDER_ISTIO) {
+        json_str(w, "address", c->ca.address);
+        json_str(w, "token", c->ca.token); /* the file's name */
+        json_str(w, "roots", c->ca.roots);
+    }
     json_end(w);
 }
 

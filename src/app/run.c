@@ -36,6 +36,8 @@ struct daemon {
     struct mailbox *workers[APP_WORKERS_MAX + 1]; /* the last one is main's, for credentials */
     struct tls_bundle **bundles;
     size_t n_bundles;
+    struct ca_bundle_file bundle_files[CA_BUNDLES_MAX];
+    struct ca_stats ca_stats;
     char *config_json;
     int signals;
 };
@@ -78,22 +80,36 @@ static int start_capture(struct daemon *d) {
 
 static int start_ca(struct daemon *d) {
     struct node_config *c = d->node.config;
-    if (c->ca.provider == CA_PROVIDER_ISTIO)
-        return complain("ca.provider", 0, "istio is not supported yet: use builtin or files");
-    char builtin_dir[4096], audit[4096], why[512] = "";
+    static const enum ca_kind kinds[] = {
+        [CA_PROVIDER_BUILTIN] = CA_KIND_BUILTIN, [CA_PROVIDER_FILES] = CA_KIND_FILES, [CA_PROVIDER_ISTIO] = CA_KIND_ISTIO};
+    char builtin_dir[4096], audit[4096], jwt_key[4096], why[512] = "";
     int r = io_make_dirs(z(c->state_dir), 0700);
     if (r < 0)
         return complain(z(c->state_dir), r, NULL);
     snprintf(builtin_dir, sizeof(builtin_dir), "%s/ca", z(c->state_dir));
     snprintf(audit, sizeof(audit), "%s/ca-audit.jsonl", z(c->state_dir));
-    struct ca_options o = {.kind = c->ca.provider == CA_PROVIDER_BUILTIN ? CA_KIND_BUILTIN : CA_KIND_FILES,
+    snprintf(jwt_key, sizeof(jwt_key), "%s/jwt-key.pem", z(c->state_dir));
+    for (size_t i = 0; i < c->ca.n_bundles && i < CA_BUNDLES_MAX; i++)
+        d->bundle_files[i] = (struct ca_bundle_file){c->ca.bundles[i].name, z(c->ca.bundles[i].path)};
+    struct ca_options o = {.kind = kinds[c->ca.provider],
                            .dir = c->ca.provider == CA_PROVIDER_BUILTIN ? builtin_dir : z(c->ca.dir),
                            .trust_domain = z(c->world.trust_domain),
                            .node = z(c->world.node),
                            .ttl_default_s = c->ca.ttl_s,
                            .ttl_max_s = CA_TTL_MAX_S,
                            .world = &d->node.world,
-                           .audit_path = audit};
+                           .audit_path = audit,
+                           .jwt_key_path = jwt_key,
+                           .bundles = d->bundle_files,
+                           .n_bundles = min_of(c->ca.n_bundles, (size_t)CA_BUNDLES_MAX),
+                           .jwt = {z(c->ca.jwt_issuer), z(c->ca.jwt_audience), z(c->ca.jwt_jwks)},
+                           .node_accounts = c->ca.node_accounts.items,
+                           .n_node_accounts = c->ca.node_accounts.n,
+                           .client_certificates = c->ca.client_certificates,
+                           .server_names = c->ca.server_names.items,
+                           .n_server_names = c->ca.server_names.n,
+                           .istio = {z(c->ca.address), z(c->ca.roots), z(c->ca.token), z(c->world.cluster)},
+                           .stats = &d->ca_stats};
     r = ca_start(&o, &d->ca, why);
     return r == 0 ? 0 : complain("ca", r, why);
 }

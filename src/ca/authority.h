@@ -7,7 +7,7 @@
 #pragma once
 
 #include <ringwall/model/world.h>
-#include <ringwall/wire/jwt.h>
+#include <ringwall/tls/jws.h>
 
 #include "audit.h"
 #include "follow.h"
@@ -67,6 +67,7 @@ struct authority {
     struct jwks *jwks; /* NULL: nobody is believed */
     char jwks_why[128];
     struct tls_key *jwt_key;
+    char jwt_kid[JWS_KID_MAX];
     struct growing jwks_own; /* public half of jwt_key, a key set */
     uint64_t generation, acknowledged;
     struct watcher watchers[CA_WATCHERS_MAX];

@@ -9,7 +9,6 @@
 
 #include <ringwall/base/err.h>
 #include <ringwall/base/io.h>
-#include <ringwall/tls/jws.h>
 
 #include "authority.h"
 #include "files_private.h"
@@ -55,10 +54,9 @@ int svid_open(struct authority *a, char why[CA_WHY_BYTES]) {
     int r = access(path, F_OK) == 0 ? load_key(path, &a->jwt_key, why) : make_key(path, &a->jwt_key, why);
     if (r != 0)
         return r;
-    char kid[JWS_KID_MAX];
-    jws_kid(a->jwt_key, kid);
+    jws_kid(a->jwt_key, a->jwt_kid);
     growing_add(&a->jwks_own, STR("{\"keys\":["));
-    jws_add_jwk(a->jwt_key, str_of(kid), "jwt-svid", &a->jwks_own);
+    jws_add_jwk(a->jwt_key, str_of(a->jwt_kid), "jwt-svid", &a->jwks_own);
     growing_add(&a->jwks_own, STR("]}"));
     return a->jwks_own.failed ? err_origin(-ENOMEM) : 0;
 }
@@ -85,14 +83,12 @@ void svid_take(struct authority *a, const struct ca_request *q, struct arena *ar
     struct growing token cleanup(growing_deinit) = GROWING_NULL;
     struct caller caller;
     struct identity identity;
-    char kid[JWS_KID_MAX];
     struct judgement j = judge_caller(a, q, arena, now_s, &caller);
     if (j.code == CA_OK)
         j = judge(a, q, &caller, &identity);
     int64_t end_s = now_s + (q->validity_s > 0 ? q->validity_s : CA_JWT_TTL_S);
     if (j.code == CA_OK) {
-        jws_kid(a->jwt_key, kid);
-        struct jwt_claims claims = {.kid = str_of(kid),
+        struct jwt_claims claims = {.kid = str_of(a->jwt_kid),
                                     .subject = identity_uri(&identity),
                                     .audience = q->audience,
                                     .n_audience = q->n_audience,

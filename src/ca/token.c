@@ -8,8 +8,6 @@
 #include <stdlib.h>
 
 #include <ringwall/base/io.h>
-#include <ringwall/base/log.h>
-#include <ringwall/tls/jws.h>
 
 #include "authority.h"
 

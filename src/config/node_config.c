@@ -53,6 +53,12 @@ static const struct key_row key_rows[] = {
     KEY("ca.jwt.issuer", value_text, ca.jwt_issuer, NULL),
     KEY("ca.jwt.audience", value_text, ca.jwt_audience, "istio-ca"),
     KEY("ca.jwt.jwks", value_text, ca.jwt_jwks, NULL),
+    KEY("ca.trustedNodeAccounts", value_accounts, ca.node_accounts, NULL),
+    KEY("ca.clientCertificates", value_bool, ca.client_certificates, "false"),
+    KEY("ca.serverNames", value_server_names, ca.server_names, NULL),
+    KEY("ca.address", value_address, ca.address, NULL),
+    KEY("ca.token", value_word, ca.token, "/var/run/secrets/tokens/istio-token"),
+    KEY("ca.roots", value_word, ca.roots, "/var/run/secrets/istio/root-cert.pem"),
     KEY("sockets.sds", value_text, sds_socket, NULL),
     KEY("sockets.workloadApi", value_text, workload_api_socket, NULL),
     KEY("listen.hbone", value_port, port_hbone, "15008"),
@@ -168,7 +174,7 @@ static int set_defaults(struct reading *r) {
         return err_origin(-EINVAL);
     c->world.node = arena_str(&c->arena, str_of(host), &ok);
     struct str *empty[] = {&c->world.network,       &c->ca.dir,         &c->ca.jwt_issuer, &c->ca.jwt_jwks, &c->sds_socket,
-                           &c->workload_api_socket, &c->ca.listen.host, &c->path};
+                           &c->workload_api_socket, &c->ca.listen.host, &c->ca.address,    &c->path};
     for (size_t i = 0; i < array_size(empty); i++)
         *empty[i] = STR(""); /* NUL-terminated like the others */
     return ok && !r->d.failed ? 0 : err_origin(-ENOMEM);
@@ -207,6 +213,46 @@ static void check_listens(struct reading *r) {
             }
 }
 
+/* Keys of the provider istio; the address follows from the root namespace unless it is written. */
+static void check_istio(struct reading *r) {
+    static const char *const keys[] = {"ca.address", "ca.token", "ca.roots"};
+    struct node_config *c = r->c;
+    char address[128];
+    struct text t = TEXT_OVER(address);
+    bool ok = true;
+    if (c->ca.provider == CA_PROVIDER_ISTIO) {
+        if (c->ca.listen.port)
+            decode_errorf(&r->d, seen(r, "ca.listen"),
+                          "ca.listen needs a CA of our own, and with ca.provider istio another one signs: remove it");
+        if (c->ca.address.n)
+            return;
+        text_addf(&t, "istiod." STR_FMT ".svc:15012", STR_ARG(c->world.root_namespace));
+        c->ca.address = arena_str(&c->arena, text_str(&t), &ok);
+        r->d.failed |= !ok;
+        return;
+    }
+    for (size_t i = 0; i < array_size(keys); i++)
+        if (seen(r, keys[i]))
+            decode_errorf(&r->d, seen(r, keys[i]), "%s is for ca.provider: istio only: remove it, or write provider: istio",
+                          keys[i]);
+}
+
+/* The name that Istio's clients dial, unless others are written. */
+static void set_server_names(struct reading *r) {
+    struct node_config *c = r->c;
+    char name[128];
+    struct text t = TEXT_OVER(name);
+    bool ok = true;
+    if (c->ca.server_names.n)
+        return;
+    text_addf(&t, "istiod." STR_FMT ".svc", STR_ARG(c->world.root_namespace));
+    c->ca.server_names.items = decode_array(&r->d, struct str, 1);
+    if (!c->ca.server_names.items)
+        return;
+    c->ca.server_names.items[c->ca.server_names.n++] = arena_str(&c->arena, text_str(&t), &ok);
+    r->d.failed |= !ok;
+}
+
 /* What no single key can tell. */
 static void check_together(struct reading *r) {
     struct node_config *c = r->c;
@@ -222,6 +268,8 @@ static void check_together(struct reading *r) {
             decode_errorf(&r->d, seen(r, "trustDomainAliases"),
                           "trustDomainAliases names the trust domain itself: remove it from the list");
     check_listens(r);
+    check_istio(r);
+    set_server_names(r);
 }
 
 /* 0: text read; 1: said; 2: the default file is absent; negative errno. */

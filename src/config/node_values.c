@@ -290,6 +290,74 @@ bool value_listen(struct decode *d, const struct yaml_node *n, const char *path,
     return true;
 }
 
+/* HOST:PORT of a server: a name or an address, IPv6 in brackets. */
+bool value_address(struct decode *d, const struct yaml_node *n, const char *path, void *field) {
+    struct listen_spec ignored;
+    uint64_t port;
+    struct str s;
+    if (!decode_str(d, n, path, &s))
+        return false;
+    const char *colon = s.n ? memrchr(s.at, ':', s.n) : NULL;
+    struct str host = {s.at, colon ? (size_t)(colon - s.at) : 0};
+    bool good = colon && str_u64((struct str){colon + 1, s.n - host.n - 1}, 65535, &port) && port > 0 &&
+                (is_dns_name(host) || (host.n && host.at[0] != '*' && parse_listen(s, &ignored)));
+    if (!good) {
+        decode_errorf(d, n, "%s is \"%.*s\": write HOST:PORT, such as istiod.istio-system.svc:15012", path,
+                      (int)min_of(s.n, (size_t)64), s.at);
+        return false;
+    }
+    *(struct str *)field = s;
+    return true;
+}
+
+bool value_bool(struct decode *d, const struct yaml_node *n, const char *path, void *field) {
+    return decode_bool(d, n, path, field);
+}
+
+typedef bool (*name_test)(struct str s);
+
+static bool name_list(struct decode *d, const struct yaml_node *n, const char *path, name_test test, const char *form,
+                      struct name_list *to) {
+    bool good = true;
+    if (!decode_sequence(d, n, path))
+        return false;
+    if (n->n_children > NAMES_MAX) {
+        decode_errorf(d, n, "%s has more than %d entries: remove some", path, NAMES_MAX);
+        return false;
+    }
+    to->items = decode_array(d, struct str, n->n_children + 1);
+    yaml_for_each(it, n) {
+        struct str s;
+        if (d->failed || !decode_str(d, it, path, &s))
+            return false;
+        if (!test(s)) {
+            decode_errorf(d, it, "%s has \"%.*s\": write %s", path, (int)min_of(s.n, (size_t)64), s.at, form);
+            good = false;
+        } else
+            to->items[to->n++] = s;
+    }
+    return good;
+}
+
+static bool is_account(struct str s) {
+    struct identity ignored;
+    struct str ns;
+    return str_split(&s, '/', &ns) && s.at && identity_make(STR("td"), ns, s, &ignored);
+}
+
+bool value_accounts(struct decode *d, const struct yaml_node *n, const char *path, void *field) {
+    return name_list(d, n, path, is_account, "NAMESPACE/SERVICEACCOUNT, such as istio-system/ztunnel", field);
+}
+
+static bool is_server_name(struct str s) {
+    struct addr ignored;
+    return is_dns_name(s) || addr_parse(s, &ignored);
+}
+
+bool value_server_names(struct decode *d, const struct yaml_node *n, const char *path, void *field) {
+    return name_list(d, n, path, is_server_name, "a DNS name or an address without a port", field);
+}
+
 bool value_bundles(struct decode *d, const struct yaml_node *n, const char *path, void *field) {
     struct node_config *c = field;
     bool good = true;

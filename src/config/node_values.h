@@ -8,6 +8,7 @@
 
 #include "decode.h"
 
+enum { NAMES_MAX = 16 };
 enum { DURATION_S_MAX = 10 * 365 * 86400 };
 bool parse_duration(struct str s, uint64_t *ret_s);       /* "24h", "25s", "1h30m"; to DURATION_S_MAX */
 bool parse_size(struct str s, uint64_t *ret_bytes);       /* "512MiB", "1GiB", plain bytes */
@@ -30,6 +31,10 @@ bool value_timeout(struct decode *d, const struct yaml_node *n, const char *path
 bool value_part(struct decode *d, const struct yaml_node *n, const char *path, void *field); /* double */
 bool value_mesh_bytes(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_listen(struct decode *d, const struct yaml_node *n, const char *path, void *field);
+bool value_address(struct decode *d, const struct yaml_node *n, const char *path, void *field);
+bool value_accounts(struct decode *d, const struct yaml_node *n, const char *path, void *field);     /* name_list */
+bool value_server_names(struct decode *d, const struct yaml_node *n, const char *path, void *field); /* name_list */
+bool value_bool(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_bundles(struct decode *d, const struct yaml_node *n, const char *path, void *field); /* field: struct node_config */
 bool value_capture_mode(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_enrol(struct decode *d, const struct yaml_node *n, const char *path, void *field);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * ca.c - offline CA work: make a root, issue a node's signing certificate, look at a directory */
+ * ca.c - offline CA work: make a root, issue a node's signing certificate, look at a directory
+ *
+ * The rollover of a root and revocation are in ca_change.c, judging a chain in ca_verify.c. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +10,20 @@
 #include <ringwall/ca/files.h>
 #include <ringwall/wire/json.h>
 
+#include <ringwall/tls/crl.h>
+
+#include "ca.h"
 #include "ctl.h"
 #include "table.h"
 
-static bool start_tls(void) {
+bool ca_begin(void) {
     int r = tls_library_init();
     if (r < 0)
         complain("the TLS library does not start: %s", strerror(-r));
     return r == 0;
 }
 
-static int ended(int r, const char *why) {
+int ca_end(int r, const char *why) {
     tls_library_cleanup();
     if (r == 0)
         return EXIT_DONE;
@@ -32,7 +37,7 @@ static int ended(int r, const char *why) {
 int ca_init_command(const struct command_line *l) {
     if (!options_need(l, CTL_DIR))
         return EXIT_USAGE;
-    if (!start_tls())
+    if (!ca_begin())
         return EXIT_FAILED;
     const char *dir = l->options[CTL_DIR], *td = l->options[CTL_TRUST_DOMAIN];
     char why[CA_WHY_BYTES] = "";
@@ -42,17 +47,17 @@ int ca_init_command(const struct command_line *l) {
                "keep %s/ca-key.pem offline; make a signing certificate for each node with:\n"
                "  ringwallctl ca issue-node --dir %s --node NAME --out DIR\n",
                dir, td ? td : "cluster.local", CA_ROOT_YEARS, dir, dir);
-    return ended(r, why);
+    return ca_end(r, why);
 }
 
 int ca_issue_node_command(const struct command_line *l) {
     if (!options_need(l, CTL_DIR) || !options_need(l, CTL_NODE) || !options_need(l, CTL_OUT))
         return EXIT_USAGE;
-    if (!start_tls())
+    if (!ca_begin())
         return EXIT_FAILED;
     char why[CA_WHY_BYTES] = "";
     const char *node = l->options[CTL_NODE], *out = l->options[CTL_OUT];
-    int r = ca_dir_issue_node(l->options[CTL_DIR], str_of(node), out, false, clock_wall_s(), why);
+    int r = ca_dir_issue_node(l->options[CTL_DIR], str_of(node), out, l->options[CTL_RENEW] != NULL, clock_wall_s(), why);
     if (r == 0) {
         /* The daemon starts elsewhere: a relative path would mean another place to it. */
         cleanup_free char *whole = realpath(out, NULL);
@@ -61,7 +66,7 @@ int ca_issue_node_command(const struct command_line *l) {
                "  ca: {provider: files, dir: %s}\n",
                out, node, CA_NODE_DAYS, node, whole ? whole : out);
     }
-    return ended(r, why);
+    return ca_end(r, why);
 }
 
 struct shown {
@@ -122,6 +127,50 @@ static void add_json(void *context, const struct shown *s) {
     json_end(w);
 }
 
+struct shown_list {
+    struct tls_crl_facts facts;
+    char from[RFC3339_BYTES], until[RFC3339_BYTES];
+};
+
+static bool read_list(const struct tls_der *crl, struct shown_list *ret) {
+    const char *why;
+    if (tls_crl_read(crl->at, crl->n, &ret->facts, &why) != 0)
+        return false;
+    clock_rfc3339(ret->facts.this_update * (int64_t)NS_PER_S, ret->from, false);
+    clock_rfc3339(ret->facts.next_update * (int64_t)NS_PER_S, ret->until, false);
+    return true;
+}
+
+static void lists_json(const struct ca_dir *d, struct json_writer *w) {
+    struct shown_list s;
+    for (size_t i = 0; i < d->crls.n; i++)
+        if (read_list(&d->crls.items[i], &s)) {
+            json_object(w, NULL);
+            json_z(w, "role", "revocation list");
+            json_z(w, "issuer", s.facts.issuer);
+            json_u64(w, "number", s.facts.number);
+            json_u64(w, "revoked", s.facts.n_revoked);
+            json_z(w, "validFrom", s.from);
+            json_z(w, "expirationTime", s.until);
+            json_end(w);
+        }
+}
+
+static void lists_rows(const struct ca_dir *d, struct table *t) {
+    struct shown_list s;
+    for (size_t i = 0; i < d->crls.n; i++)
+        if (read_list(&d->crls.items[i], &s)) {
+            table_row(t);
+            table_put(t, STR("revocation list"));
+            table_putf(t, "%zu revoked", s.facts.n_revoked);
+            table_put(t, str_of(s.facts.issuer));
+            table_put(t, STR_NULL);
+            table_putf(t, "number %llu", (unsigned long long)s.facts.number);
+            table_put(t, str_of(s.until));
+            table_put(t, str_of(s.from));
+        }
+}
+
 static int show(const struct ca_dir *d, bool as_json) {
     if (as_json) {
         struct growing g cleanup(growing_deinit) = GROWING_NULL;
@@ -129,6 +178,7 @@ static int show(const struct ca_dir *d, bool as_json) {
         json_begin(&w, &g, true);
         json_array(&w, NULL);
         each_shown(d, add_json, &w);
+        lists_json(d, &w);
         json_end(&w);
         if (g.failed)
             return -ENOMEM;
@@ -140,19 +190,24 @@ static int show(const struct ca_dir *d, bool as_json) {
     if (!t)
         return -ENOMEM;
     each_shown(d, add_row, t);
+    lists_rows(d, t);
     return table_print(t);
 }
 
 int ca_show_command(const struct command_line *l) {
     if (!options_need(l, CTL_DIR))
         return EXIT_USAGE;
-    if (!start_tls())
+    if (!ca_begin())
         return EXIT_FAILED;
     struct ca_dir d = CA_DIR_NULL;
     char why[CA_WHY_BYTES] = "";
     int r = ca_dir_load(l->options[CTL_DIR], clock_wall_s(), &d, why);
     if (r == 0)
         r = show(&d, wants_json(l));
+    if (r == 0 && d.revoked)
+        complain("the signing certificate is revoked: peers refuse what it signs");
+    if (r == 0 && d.crl_gap[0])
+        complain("ca-crl.pem has no list of '%s': Envoy refuses all chains of a CA without one", d.crl_gap);
     ca_dir_deinit(&d);
-    return ended(r, why);
+    return ca_end(r, why);
 }

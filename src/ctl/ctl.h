@@ -11,7 +11,8 @@
 enum ctl_exit { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DENIED = 3 };
 #define CTL_SOCKET_DEFAULT "/run/ringwall/admin.sock"
 
-/* Every option that some command takes; a command names those it takes by mask. X(upper, name, letter or 0, argument, help) */
+/* Every option that some command takes; a command names those it takes by mask. X(upper, name, letter or 0, argument or NULL for a
+ * switch, help) */
 #define CTL_OPTIONS(X) \
     X(SOCKET, "socket", 's', "SOCKET", "the daemon's admin socket (default " CTL_SOCKET_DEFAULT ")") \
     X(OUTPUT, "output", 'o', "FORM", "table or json (default table)") \
@@ -25,6 +26,11 @@ enum ctl_exit { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DENIED = 3 
     X(TRUST_DOMAIN, "trust-domain", 0, "TD", "trust domain of a new root (default cluster.local)") \
     X(NODE, "node", 0, "NAME", "name of the node") \
     X(OUT, "out", 0, "DIR", "where to write") \
+    X(RENEW, "renew", 0, NULL, "replace the certificate that is there, with a new key and the roots of now") \
+    X(SERIAL, "serial", 0, "HEX", "serial number of a certificate, as ringwallctl certs shows it") \
+    X(IDENTITY, "identity", 0, "ID", "every certificate on record for this spiffe://... identity that is not over yet") \
+    X(AUDIT, "audit", 0, "FILE", "a record to look in besides the directory's own") \
+    X(LEAF_TTL, "leaf-ttl", 0, "TIME", "the longest life of a leaf that the nodes give (their ca.ttl), such as 24h; default 90d") \
     X(BPFFS, "bpffs", 0, "DIR", "where the pins are, as capture.bpffs in the node file")
 
 enum ctl_option {
@@ -82,6 +88,14 @@ int lint_command(const struct command_line *l) must_check;        /* mesh.c */
 int ca_init_command(const struct command_line *l) must_check;     /* ca.c */
 int ca_issue_node_command(const struct command_line *l) must_check;
 int ca_show_command(const struct command_line *l) must_check;
+int ca_verify_command(const struct command_line *l) must_check; /* ca_verify.c */
+int ca_revoke_command(const struct command_line *l) must_check; /* ca_change.c */
+int ca_publish_command(const struct command_line *l) must_check;
+int ca_rollover_status_command(const struct command_line *l) must_check;
+int ca_rollover_prepare_command(const struct command_line *l) must_check;
+int ca_rollover_activate_command(const struct command_line *l) must_check;
+int ca_rollover_prune_command(const struct command_line *l) must_check;
+int ca_audit_verify_command(const struct command_line *l) must_check;
 int check_command(const struct command_line *l) must_check;     /* check.c */
 int log_level_command(const struct command_line *l) must_check; /* act.c */
 int drain_command(const struct command_line *l) must_check;

@@ -102,6 +102,13 @@ static bool parse_option(const struct command *c, int argc, char **argv, int *i,
     }
     if (o == _CTL_OPTION_MAX)
         return unknown_option(c, a);
+    if (!defs[o].argument) { /* a switch */
+        if (value) {
+            complain("--%s takes no value", defs[o].name);
+            return false;
+        }
+        return set_option(line, o, "");
+    }
     if (!value && *i + 1 < argc)
         value = argv[++*i];
     return set_option(line, o, value);
@@ -153,7 +160,7 @@ void command_help(const struct command *c, FILE *to) {
             continue;
         char left[40];
         snprintf(left, sizeof(left), "%c%c%s --%s %s", defs[o].letter ? '-' : ' ', defs[o].letter ? defs[o].letter : ' ',
-                 defs[o].letter ? "," : " ", defs[o].name, defs[o].argument);
+                 defs[o].letter ? "," : " ", defs[o].name, defs[o].argument ? defs[o].argument : "");
         fprintf(to, "  %-28s %s\n", left, defs[o].help);
     }
     fprintf(to, "  -h, --help                   this text\n");

@@ -11,6 +11,10 @@ enum capture_mode { CAPTURE_MODE_EBPF, CAPTURE_MODE_NONE };
 enum enrol_mode { ENROL_LABEL, ENROL_ALL, ENROL_NONE };
 enum switch_mode { SWITCH_AUTO, SWITCH_ON, SWITCH_OFF };
 enum ca_provider { CA_PROVIDER_BUILTIN, CA_PROVIDER_FILES, CA_PROVIDER_ISTIO };
+struct name_list {
+    struct str *items;
+    size_t n;
+};
 struct named_file {
     struct str name, path;
 };
@@ -41,6 +45,9 @@ struct node_config {
         size_t n_bundles;
         struct listen_spec listen;
         struct str jwt_issuer, jwt_audience, jwt_jwks;
+        struct name_list node_accounts, server_names; /* namespace/account; DNS names or addresses */
+        bool client_certificates;
+        struct str address, token, roots; /* provider istio: HOST:PORT of the other CA, files */
     } ca;
     struct str sds_socket, workload_api_socket;
     uint16_t port_hbone, port_inbound, port_outbound;

@@ -152,7 +152,9 @@ static void leaf_profile(void **state) {
     assert_int_equal(f.not_after, now + 86400);
     assert_true(tls_cert_matches_key(chain.items[0].at, chain.items[0].n, a.key));
     struct tls_bundle *bundle;
-    assert_int_equal(tls_bundle_new(STR("cluster.local"), &signer.dir.roots, NULL, &bundle), 0);
+    const struct tls_der_list *roots, *crls;
+    authority.ops->trust(authority.provider, &roots, &crls);
+    assert_int_equal(tls_bundle_new(STR("cluster.local"), roots, crls, &bundle), 0);
     struct tls_trust *trust = tls_trust_new(&bundle, 1, 1);
     struct tls_peer peer;
     assert_int_equal(tls_chain_verify(trust, &chain, TLS_ROLE_CLIENT, now, NULL, NULL, &peer), TLS_TRUST_OK);
@@ -327,7 +329,7 @@ static void server_leaf(void **state) {
     a.q.kind = CA_MESSAGE_SERVER;
     struct ca_response p = answer_at(&a.q, world, &arena, clock_wall_s());
     assert_int_equal(p.code, CA_OK);
-    char path[400], command[1200];
+    char path[400], command[4096];
     snprintf(path, sizeof(path), "%s/server.pem", base);
     assert_int_equal(io_write_file(path, p.chain[0].at, p.chain[0].n, 0600), 0);
     snprintf(command, sizeof(command),

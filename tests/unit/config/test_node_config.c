@@ -65,6 +65,10 @@ static void assert_defaults(const struct node_config *c) {
     assert_str(c->ca.jwt_issuer, "");
     assert_str(c->ca.jwt_audience, "istio-ca");
     assert_str(c->ca.jwt_jwks, "");
+    assert_int_equal(c->ca.node_accounts.n, 0);
+    assert_false(c->ca.client_certificates);
+    assert_int_equal(c->ca.server_names.n, 1);
+    assert_str(c->ca.server_names.items[0], "istiod.istio-system.svc");
     assert_str(c->sds_socket, "");
     assert_str(c->workload_api_socket, "");
     assert_int_equal(c->port_hbone, 15008);
@@ -106,7 +110,8 @@ static void every_key(void **state) {
         "capture: {mode: none, cgroup: /c, kubeletCgroup: \"\", bpffs: /b, enrol: all, acceleration: off, sameNode: kernel}\n"
         "ca: {provider: files, dir: /ca, ttl: 1h30m, rotateAt: 0.5, bundles: {o.example: /o.pem, p.example: /p.pem}, listen: "
         "\"*:15012\",\n"
-        "  jwt: {issuer: i, audience: a, jwks: /j}}\n"
+        "  jwt: {issuer: i, audience: a, jwks: /j}, trustedNodeAccounts: [istio-system/ztunnel, a/b], clientCertificates: true,\n"
+        "  serverNames: [ca.example, 10.0.0.1]}\n"
         "sockets: {sds: /s, workloadApi: /w}\nlisten: {hbone: 25008, inbound: 25006, outbound: 25001}\n"
         "admin: {socket: /a, address: \"\", metrics: \"127.0.0.1:1\", ready: \"[::1]:2\"}\n"
         "log: {level: debug, format: json, access: none}\n"
@@ -140,6 +145,11 @@ static void every_key(void **state) {
     assert_listen(&c->ca.listen, "*", 15012);
     assert_str(c->ca.jwt_issuer, "i");
     assert_str(c->ca.jwt_audience, "a");
+    assert_int_equal(c->ca.node_accounts.n, 2);
+    assert_str(c->ca.node_accounts.items[0], "istio-system/ztunnel");
+    assert_true(c->ca.client_certificates);
+    assert_int_equal(c->ca.server_names.n, 2);
+    assert_str(c->ca.server_names.items[1], "10.0.0.1");
     assert_str(c->ca.jwt_jwks, "/j");
     assert_str(c->sds_socket, "/s");
     assert_str(c->workload_api_socket, "/w");
@@ -152,6 +162,22 @@ static void every_key(void **state) {
     assert_str(c->log.access, "none");
     assert_true(c->limits.connections == 1000 && c->limits.handshakes_per_s == 5 && c->limits.mesh_bytes == 1ull << 30);
     assert_int_equal(c->drain_timeout_s, 0);
+}
+
+static void another_ca(void **state) {
+    struct node_config *c = load("rootNamespace: mesh\nca: {provider: istio}\n", "");
+    assert_non_null(c);
+    assert_int_equal(c->ca.provider, CA_PROVIDER_ISTIO);
+    assert_str(c->ca.address, "istiod.mesh.svc:15012");
+    assert_str(c->ca.token, "/var/run/secrets/tokens/istio-token");
+    assert_str(c->ca.roots, "/var/run/secrets/istio/root-cert.pem");
+    node_config_free(c);
+    c = load("ca: {provider: istio, address: \"[::1]:7\", token: /t, roots: /r}\n", "");
+    assert_non_null(c);
+    assert_str(c->ca.address, "[::1]:7");
+    assert_str(c->ca.token, "/t");
+    assert_str(c->ca.roots, "/r");
+    node_config_free(c);
 }
 
 static void errors(void **state) {
@@ -197,6 +223,18 @@ static void errors(void **state) {
          "cert-chain.pem and root-cert.pem\n"},
         {"ca: {dir: /x}\n", "1:11: error: ca.dir is for ca.provider: files only: remove it, or write provider: files\n"},
         {"ca: {bundles: {A/b: /x}}\n", "1:16: error: ca.bundles has \"A/b\", which is no trust domain: write trust domain: file\n"},
+        {"ca: {provider: istio, address: istiod}\n",
+         "1:32: error: ca.address is \"istiod\": write HOST:PORT, such as istiod.istio-system.svc:15012\n"},
+        {"ca: {provider: istio, address: \"*:15012\"}\n",
+         "1:32: error: ca.address is \"*:15012\": write HOST:PORT, such as istiod.istio-system.svc:15012\n"},
+        {"ca: {token: /t}\n", "1:13: error: ca.token is for ca.provider: istio only: remove it, or write provider: istio\n"},
+        {"ca: {provider: istio, listen: \"*:15012\"}\n",
+         "1:31: error: ca.listen needs a CA of our own, and with ca.provider istio another one signs: remove it\n"},
+        {"ca: {trustedNodeAccounts: [ztunnel]}\n", "1:28: error: ca.trustedNodeAccounts has \"ztunnel\": write "
+                                                   "NAMESPACE/SERVICEACCOUNT, such as istio-system/ztunnel\n"},
+        {"ca: {serverNames: [\"a:1\"]}\n",
+         "1:20: error: ca.serverNames has \"a:1\": write a DNS name or an address without a port\n"},
+        {"ca: {clientCertificates: 1}\n", "1:26: error: ca.clientCertificates must be true or false, not a number\n"},
         {"admin: {metrics: 15020}\n", "1:18: error: admin.metrics must be a string, not a number: write \"15020\" in quotes\n"},
         {"admin: {metrics: \"localhost\"}\n", "1:18: error: admin.metrics is \"localhost\": write \"*:15020\" for both families, "
                                               "\"localhost:15000\", an address and port, or \"\" for off\n"},
@@ -243,8 +281,12 @@ static void files_that_are_none(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults),           cmocka_unit_test(the_example_is_the_defaults),
-                                       cmocka_unit_test(every_key),          cmocka_unit_test(errors),
-                                       cmocka_unit_test(all_errors_at_once), cmocka_unit_test(files_that_are_none)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults),
+                                       cmocka_unit_test(the_example_is_the_defaults),
+                                       cmocka_unit_test(every_key),
+                                       cmocka_unit_test(another_ca),
+                                       cmocka_unit_test(errors),
+                                       cmocka_unit_test(all_errors_at_once),
+                                       cmocka_unit_test(files_that_are_none)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
