@@ -114,6 +114,26 @@ static int ask(const struct command_line *l, bool authz, struct growing *to) {
 
 static struct str text_of(const struct json *o, const char *key) { return json_text(json_get(o, key)); }
 
+/* What a mode means to a peer that is not in the mesh. */
+static const char *meaning(struct str mode) {
+    if (str_is(mode, STR("STRICT")))
+        return "plaintext is refused";
+    if (str_is(mode, STR("DISABLE")))
+        return "peers send plaintext, no tunnel is offered";
+    return "tunnels and plaintext are both accepted";
+}
+
+static void print_port_modes(const struct json *ports) {
+    for (size_t i = 0; i < json_count(ports); i++) {
+        const struct json *p = json_at(ports, i);
+        int64_t port = 0;
+        ignore_result(json_number(json_get(p, "port"), &port)); /* ours: it is there */
+        printf("  except port %d, %.*s at ", (int)port, STR_ARG(text_of(p, "mode")));
+        put_text(stdout, text_of(p, "at"));
+        printf(": %s\n", meaning(text_of(p, "mode")));
+    }
+}
+
 static void print_tls(const struct json *o) {
     put_text(stdout, text_of(o, "mode"));
     if (text_of(o, "policy").n) {
@@ -124,7 +144,10 @@ static void print_tls(const struct json *o) {
     } else {
         fputs(" (the default: no PeerAuthentication sets it)", stdout);
     }
-    putchar('\n');
+    printf("\n  %s\n", meaning(text_of(o, "mode")));
+    print_port_modes(json_get(o, "ports"));
+    if (!json_truth(json_get(o, "enrolled")))
+        printf("  not enrolled: nothing enforces this, and peers send plaintext to it\n");
 }
 
 /* Prints the answer in the form asked for. The exit code of an answer that reads as it should, else EXIT_FAILED. */

@@ -200,6 +200,19 @@ void authz_mtls(const struct world *w, const struct workload *to, uint16_t port,
     ret->at = at->file.n ? *at : by->at;
 }
 
+bool authz_mtls_port(const struct workload *to, size_t i, uint16_t *ret_port, struct mtls_effective *ret) {
+    const struct peer_auth *p = to->policies->ports_by;
+
+    for (size_t k = 0; p && k < p->n_ports; k++) {
+        if (p->ports[k].mode == MTLS_UNSET || i-- > 0)
+            continue;
+        *ret_port = p->ports[k].port;
+        *ret = (struct mtls_effective){.mode = p->ports[k].mode, .ns = p->ns, .name = p->name, .at = p->ports[k].at};
+        return true;
+    }
+    return false;
+}
+
 void authz_judge(const struct world *w, const struct authz_query *q, struct verdict *ret) {
     const struct policy_table *t = q->to->policies;
     struct verdict v = {.rule = -1, .allow_policies = t->has_allow, .nearest.rule = -1};

@@ -282,7 +282,56 @@ static void count_bound(struct builder *b) {
     }
 }
 
+/* How far one word is from another, of words equally far the one with the same beginning first; WORD_FAR: too far. */
+enum { WORD_FAR = 6 };
+static size_t word_distance(struct str asked, struct str have) {
+    size_t d = str_distance(asked, have);
+    bool begins = asked.n && have.n && asked.at[0] == have.at[0];
+
+    return d >= asked.n || d >= WORD_FAR / 2 ? (size_t)WORD_FAR : 2 * d - begins;
+}
+
+/* A label that is nearly the one asked for, on some workload that the selector might mean. */
+static bool near_label(struct builder *b, const struct policy *p, const struct label *l, struct label *ret) {
+    size_t best = WORD_FAR;
+
+    for (size_t i = 0; i < b->world->n_workloads; i++) {
+        const struct workload *w = &b->world->workloads[i];
+        for (size_t k = 0; (p->is_mesh || str_is(w->ns, p->ns)) && k < w->n_labels; k++) {
+            const struct label *have = &w->labels[k];
+            bool same_key = have->key.at == l->key.at, same_value = have->value.at == l->value.at;
+            if (same_key && same_value)
+                return false; /* this one is right */
+            size_t d = same_key ? word_distance(l->value, have->value) : same_value ? word_distance(l->key, have->key) : best;
+            if (d >= best)
+                continue;
+            best = d;
+            *ret = *have;
+        }
+    }
+    return best < WORD_FAR;
+}
+
+/* Looking for labels costs a pass over all workloads: only for the first few. */
+static void say_unbound(struct builder *b, const struct policy *p, const struct origin *at, unsigned *n_guesses) {
+    enum { GUESSES_MAX = 16 };
+    char bytes[256];
+    struct text hint = TEXT_OVER(bytes);
+    struct label near;
+
+    for (size_t i = 0; *n_guesses < GUESSES_MAX && !hint.n && i < p->n_labels; i++)
+        if (near_label(b, p, &p->labels[i], &near))
+            text_addf(&hint, "did you mean " STR_FMT ": " STR_FMT "?", STR_ARG(near.key), STR_ARG(near.value));
+    ++*n_guesses;
+    if (!hint.n)
+        text_addf(&hint, "check its labels against the workloads' in %s", p->is_mesh ? "any namespace" : "this namespace");
+    diag_addf(b->diags, DIAG_WARNING, at, "the selector of AuthorizationPolicy " STR_FMT "/" STR_FMT " matches no workload; %s",
+              STR_ARG(p->ns), STR_ARG(p->name), bytes);
+}
+
 void build_unbound_warnings(struct builder *b) {
+    unsigned n_guesses = 0;
+
     count_bound(b);
     for (size_t i = 0; i < b->world->n_policies; i++) {
         const struct policy *p = &b->world->policies[i];
@@ -290,10 +339,7 @@ void build_unbound_warnings(struct builder *b) {
         if (!p->has_selector || p->for_l7)
             continue;
         if (!p->n_bound)
-            diag_addf(b->diags, DIAG_WARNING, s->at.file.n ? &s->at : &p->at,
-                      "the selector of AuthorizationPolicy " STR_FMT "/" STR_FMT
-                      " matches no workload; check its labels against the workloads' in %s",
-                      STR_ARG(p->ns), STR_ARG(p->name), p->is_mesh ? "any namespace" : "this namespace");
+            say_unbound(b, p, s->at.file.n ? &s->at : &p->at, &n_guesses);
     }
     for (size_t i = 0; i < b->world->n_peer_auths; i++) {
         const struct peer_auth *p = &b->world->peer_auths[i];

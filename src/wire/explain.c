@@ -123,6 +123,20 @@ void explain_authz(struct json_writer *to, const struct world *w, const struct a
     json_end(to);
 }
 
+static void write_port_modes(struct json_writer *to, const struct workload *workload) {
+    struct mtls_effective m;
+    uint16_t port;
+    json_array(to, "ports");
+    for (size_t i = 0; authz_mtls_port(workload, i, &port, &m); i++) {
+        json_object(to, NULL);
+        json_u64(to, "port", port);
+        json_z(to, "mode", mtls_mode_name(m.mode));
+        write_at(to, &m.at);
+        json_end(to);
+    }
+    json_end(to);
+}
+
 void explain_tls(struct json_writer *to, const struct world *w, const struct workload *workload, uint16_t port) {
     struct mtls_effective m;
     authz_mtls(w, workload, port, &m);
@@ -131,7 +145,10 @@ void explain_tls(struct json_writer *to, const struct world *w, const struct wor
     write_object(to, "policy", m.ns, m.name);
     write_at(to, &m.at);
     write_object(to, "to", workload->ns, workload->name);
+    json_bool(to, "enrolled", workload->enrolled);
     if (port)
         json_u64(to, "port", port);
+    else
+        write_port_modes(to, workload);
     json_end(to);
 }

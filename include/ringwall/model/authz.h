@@ -58,6 +58,9 @@ struct mtls_effective {
 };
 void authz_mtls(const struct world *w, const struct workload *to, uint16_t port, struct mtls_effective *ret);
 
+/* The i-th port with a mode of its own; false: there are no more. */
+bool authz_mtls_port(const struct workload *to, size_t i, uint16_t *ret_port, struct mtls_effective *ret);
+
 /* The walk for people: every policy looked at, and why it did or did not match. Control threads and ctl. */
 struct authz_step {
     struct str ns, name;

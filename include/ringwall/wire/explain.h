@@ -17,5 +17,6 @@ bool explain_nearest(const struct world *w, struct str to, struct text *ret);
  * {"kind","policy","action","rule","matched","parts","missed","decides","at","why"}, in the order of decision; at most one
  * decides; "missed" of a rule's "parts" do not hold, both are left out for a rule without any or that can never match */
 void explain_authz(struct json_writer *to, const struct world *w, const struct authz_query *q, struct verdict *ret);
-/* {"mode","policy","at","to","port"}; port 0: the mode of the workload without its ports' */
+/* {"mode","policy","at","to","enrolled","port"}; port 0: the mode of the workload without its ports', which follow in
+ * "ports":[{"port","mode","at"}] instead of "port" */
 void explain_tls(struct json_writer *to, const struct world *w, const struct workload *workload, uint16_t port);

@@ -51,6 +51,18 @@ class Explain(cli.Cli):
                         self.assertEqual(step["matched"], step["missed"] == 0, step)
                 self.assertEqual("\nwhat would let it in:\n" in text, answer["verdict"] == "deny")
 
+    def test_tls(self):
+        """The mode, what it means to a peer outside the mesh, the ports that differ, and that nobody enforces it where so"""
+        shutil.copytree(TABLE / "mesh", self.dir / "mesh")
+        ask = lambda *more: self.expect(0, "authn", "tls-check", "--mesh", "mesh", "--to", *more).stdout
+        self.assertEqual(ask("bank/ledger"), "STRICT by PeerAuthentication bank/ledger-metrics at mesh/bank.yaml:18\n"
+                         "  plaintext is refused\n"
+                         "  except port 9102, PERMISSIVE at mesh/bank.yaml:20: tunnels and plaintext are both accepted\n")
+        self.assertEqual(ask("bank/ledger", "--port", "9102"),
+                         "PERMISSIVE by PeerAuthentication bank/ledger-metrics at mesh/bank.yaml:20\n  tunnels and plaintext are both accepted\n")
+        question = re.search(r"--to (\S+)", (TABLE / "10-no-policy-for-it.txt").read_text()).group(1)
+        self.assertIn("  not enrolled: nothing enforces this, and peers send plaintext to it\n", ask(question))
+
     def test_mesh_is_clean(self):
         """The example mesh has no error, and warns only about what it shows on purpose"""
         shutil.copytree(TABLE / "mesh", self.dir / "mesh")

@@ -94,6 +94,10 @@ static void warnings(void **state) {
         {"policy ALLOW app/p selector=app:no", "matches no workload; check its labels against the workloads' in this namespace"},
         {"policy ALLOW istio-system/p selector=app:no",
          "matches no workload; check its labels against the workloads' in any namespace"},
+        {"policy ALLOW app/p selector=app:wbe", "matches no workload; did you mean app: web?"},
+        {"policy ALLOW app/p selector=ap:web", "matches no workload; did you mean app: web?"},
+        {"policy ALLOW istio-system/p selector=app:dbb", "matches no workload; did you mean app: db?"},
+        {"policy ALLOW app/p selector=app:web,tier:x", "matches no workload; check its labels"},
         {"policy ALLOW ghost/p", "namespace ghost is not declared"},
         {"policy ALLOW app/p refs", "it is for waypoints"},
     };
