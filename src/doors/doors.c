@@ -52,7 +52,7 @@ static void look_holder(struct holder *h) {
 static bool roots_settled(const struct doors *d) {
     list_for_each (it, &d->calls) {
         const struct call *c = list_entry(it, struct call, link);
-        if (c->method->both_ways && c->started && !sds_state_roots_settled(&c->sds, doors_now(d)))
+        if (c->method->both_ways && c->started && !sds_state_roots_settled(&c->sds))
             return false;
     }
     return true;

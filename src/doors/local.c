@@ -14,7 +14,16 @@
 
 /* ---- the line of a call ---- */
 
-static void write_line(const struct local *l, const struct method *m, const struct call *c, enum grpc_code code, const char *why) {
+static const char *line_text(const struct call *c, enum grpc_code code, bool opened) {
+    if (opened)
+        return "call opened";
+    if (code == GRPC_OK || code == GRPC_CANCELLED)
+        return "call complete";
+    return c && c->n_sent > 0 ? "call ended" : "call refused";
+}
+
+static void write_line(const struct local *l, const struct method *m, const struct call *c, enum grpc_code code, const char *why,
+                       bool opened) {
     struct log_field f[12];
     size_t n = 0;
     f[n++] = KV_Z("door", l->door->name);
@@ -28,7 +37,7 @@ static void write_line(const struct local *l, const struct method *m, const stru
     }
     f[n++] = KV_Z("status", grpc_code_text(code));
     f[n++] = KV_Z("error", why);
-    log_write(LOG_ACCESS, LOG_INFO, "doors", f, n, code == GRPC_OK || code == GRPC_CANCELLED ? "call" : "call refused");
+    log_write(LOG_ACCESS, LOG_INFO, "doors", f, n, "%s", line_text(c, code, opened));
 }
 
 /* ---- calls ---- */
@@ -81,7 +90,7 @@ void call_finish(struct call *c, enum grpc_code code, const char *fmt, ...) {
     va_end(ap);
     struct local *l = c->local;
     count_refusal(c->doors, code);
-    write_line(l, c->method, c, code, bytes);
+    write_line(l, c->method, c, code, bytes, false);
     grpc_server_finish(l->grpc, c->id, code, text_str(&why));
     call_free(c);
     local_touch(l);
@@ -92,8 +101,8 @@ static bool call_sent(struct call *c, int r) {
         c->n_sent++;
         c->hold_ns = 0;
         counter_add(&c->doors->stats->responses, 1);
-        if (c->n_sent == 1)
-            write_line(c->local, c->method, c, GRPC_OK, "");
+        if (c->n_sent == 1 && c->method->stream)
+            write_line(c->local, c->method, c, GRPC_OK, "", true); /* it may stay open for months */
         local_touch(c->local);
         return true;
     }
@@ -144,7 +153,7 @@ static enum grpc_code attest(struct local *l, struct vault_pod **ret, char why[C
     struct doors *d = l->doors;
     uint32_t id = 0;
     why[0] = '\0';
-    if (!d->o.capture) {
+    if (!d->o.capture && !d->o.caller) {
         snprintf(
             why, CAPTURE_WHY_BYTES,
             "this node's workloads cannot be told apart: capture.mode is none, and local programs are known by what is captured");
@@ -154,7 +163,7 @@ static enum grpc_code attest(struct local *l, struct vault_pod **ret, char why[C
         snprintf(why, CAPTURE_WHY_BYTES, "the caller is in no PID namespace that the daemon sees: run the daemon with hostPID");
         return GRPC_PERMISSION_DENIED;
     }
-    int r = capture_caller(d->o.capture, &l->peer, &id, why);
+    int r = d->o.caller ? d->o.caller(d->o.caller_context, &l->peer, &id, why) : capture_caller(d->o.capture, &l->peer, &id, why);
     if (r < 0) {
         log_error("doors", "cannot find out who process %d is: %s", (int)l->peer.pid, strerror(-r));
         snprintf(why, CAPTURE_WHY_BYTES, "the caller could not be found out");
@@ -183,7 +192,7 @@ static const struct method *method_find(const struct door *door, struct str path
 
 static void refuse_call(struct local *l, int32_t id, const struct method *m, enum grpc_code code, const char *why) {
     count_refusal(l->doors, code);
-    write_line(l, m, NULL, code, why);
+    write_line(l, m, NULL, code, why, false);
     grpc_server_finish(l->grpc, id, code, str_of(why));
     local_touch(l);
 }
@@ -276,7 +285,7 @@ static void on_cancelled(void *owner, int32_t id) {
     struct call *c = call_find(owner, id);
     if (!c)
         return;
-    write_line(c->local, c->method, c, GRPC_CANCELLED, "");
+    write_line(c->local, c->method, c, GRPC_CANCELLED, "", false);
     call_free(c);
 }
 

@@ -33,6 +33,7 @@ struct method {
     struct str path;
     const char *name;
     bool sds;                      /* else Workload API */
+    bool stream;                   /* of answers */
     bool both_ways;                /* a stream of requests */
     void (*begin)(struct call *c); /* NULL: nothing to do */
     void (*message)(struct call *c, const uint8_t *bytes, size_t n);

@@ -209,10 +209,10 @@ bool sds_state_starved(const struct sds_state *s) {
     return false;
 }
 
-bool sds_state_roots_settled(const struct sds_state *s, uint64_t now_ns) {
+bool sds_state_roots_settled(const struct sds_state *s) {
     for (size_t i = 0; i < s->n_items; i++) {
         const struct sds_item *item = &s->items[i];
-        if (item->root && (item_due(item) || (item->sent_in == s->serial && s->serial && still_waiting(s, now_ns))))
+        if (item->root && (item_due(item) || (s->waiting && item->sent_in == s->serial)))
             return false;
     }
     return true;

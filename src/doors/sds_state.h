@@ -76,7 +76,7 @@ void sds_state_sent(struct sds_state *s, const size_t *items, size_t n, uint64_t
 /* When to ask sds_state_take again though nothing happened; UINT64_MAX: never. */
 uint64_t sds_state_next_ns(const struct sds_state *s);
 bool sds_state_starved(const struct sds_state *s); /* an answer is owed for content that is not there */
-/* Every root item's content was sent and answered, or the wait for it is over. */
-bool sds_state_roots_settled(const struct sds_state *s, uint64_t now_ns);
+/* Every root item's content was sent and answered, one way or the other. */
+bool sds_state_roots_settled(const struct sds_state *s);
 void sds_state_nonce(const struct sds_state *s, char ret[SDS_MARK_BYTES]);
 void sds_state_version(const struct sds_state *s, char ret[SDS_MARK_BYTES]);

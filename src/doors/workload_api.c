@@ -341,14 +341,20 @@ static void validate_message(struct call *c, const uint8_t *bytes, size_t n) {
 #define METHOD_STR(literal) \
     { .at = (literal), .n = sizeof(literal) - 1 }
 const struct method workload_api_methods[5] = {
-    {.path = METHOD_STR("/SpiffeWorkloadAPI/FetchX509SVID"), .name = "FetchX509SVID", .message = stream_message, .look = svid_look},
+    {.path = METHOD_STR("/SpiffeWorkloadAPI/FetchX509SVID"),
+     .name = "FetchX509SVID",
+     .stream = true,
+     .message = stream_message,
+     .look = svid_look},
     {.path = METHOD_STR("/SpiffeWorkloadAPI/FetchX509Bundles"),
      .name = "FetchX509Bundles",
+     .stream = true,
      .message = stream_message,
      .look = bundles_look},
     {.path = METHOD_STR("/SpiffeWorkloadAPI/FetchJWTSVID"), .name = "FetchJWTSVID", .message = jwt_message},
     {.path = METHOD_STR("/SpiffeWorkloadAPI/FetchJWTBundles"),
      .name = "FetchJWTBundles",
+     .stream = true,
      .message = stream_message,
      .look = jwt_bundles_look},
     {.path = METHOD_STR("/SpiffeWorkloadAPI/ValidateJWTSVID"), .name = "ValidateJWTSVID", .message = validate_message},

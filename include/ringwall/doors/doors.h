@@ -14,10 +14,12 @@
 #include <ringwall/base/mailbox.h>
 #include <ringwall/base/publish.h>
 #include <ringwall/base/str.h>
+#include <ringwall/capture/capture.h>
 #include <ringwall/mail/doors_stats.h>
 
-struct capture;
 struct doors;
+/* Who is at the other end; as capture_caller. */
+typedef int (*doors_caller_fn)(void *context, const struct capture_peer *p, uint32_t *ret_id, char why[CAPTURE_WHY_BYTES]);
 
 enum {
     DOORS_CONNECTIONS_MAX = 1024,
@@ -35,6 +37,8 @@ struct doors_options {
     struct mailbox *identity; /* takes mail_credential_want */
     const struct publish_slot *world;
     struct capture *capture; /* NULL: none, every local call is refused with that reason */
+    doors_caller_fn caller;  /* NULL: capture's answer counts */
+    void *caller_context;
     const char *node;
     struct str trust_domain;
     const char *sds_path, *workload_api_path; /* empty or NULL: that door is off; the same path: both on one socket */

@@ -225,20 +225,19 @@ static void settling_and_starving(void **state unused_arg) {
     hear(&g, &(struct step){SAY, "a,R", NULL, SDS_FIRST}, 0);
     see_sent(&g, NULL, 0);
     assert_true(sds_state_starved(&g.s));
-    assert_true(sds_state_roots_settled(&g.s, g.now_ns));
+    assert_true(sds_state_roots_settled(&g.s));
     g.versions['R'] = 1;
     see_sent(&g, "R", 1);
-    assert_false(sds_state_roots_settled(&g.s, g.now_ns));
-    assert_true(sds_state_roots_settled(&g.s, g.now_ns + SDS_ANSWER_WAIT_NS));
+    assert_false(sds_state_roots_settled(&g.s));
     assert_true(sds_state_next_ns(&g.s) == UINT64_MAX);
     g.versions['a'] = 1;
     see_sent(&g, NULL, 2);
     assert_true(sds_state_next_ns(&g.s) == g.now_ns + SDS_ANSWER_WAIT_NS);
     hear(&g, &(struct step){ACK, "a,R", NULL, SDS_ACK}, 3);
-    assert_true(sds_state_roots_settled(&g.s, g.now_ns));
+    assert_true(sds_state_roots_settled(&g.s));
     see_sent(&g, "a", 3);
     assert_false(sds_state_starved(&g.s));
-    assert_true(sds_state_roots_settled(&g.s, g.now_ns));
+    assert_true(sds_state_roots_settled(&g.s));
     sds_state_deinit(&g.s);
 }
 
