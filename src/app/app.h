@@ -58,6 +58,7 @@ struct node {
     struct mailbox *identity;
     struct mailbox **workers;
     unsigned n_workers;
+    struct mailbox *doors;   /* NULL: no door for local programs is open */
     struct capture *capture; /* NULL: capture.mode none */
     struct ready ready;
     struct list pods; /* of struct pod */

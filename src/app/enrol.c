@@ -86,6 +86,26 @@ static void pod_tell_workers(struct node *n, struct pod *p, int *fds) {
     }
 }
 
+/* The doors know their callers by these numbers; from the kernel's entries on, so that they never name the wrong pod. */
+static void pod_tell_doors(struct node *n, const struct pod *p) {
+    struct mail_pod *m = n->doors ? mail_pod_new() : NULL;
+    if (!m)
+        return;
+    m->id = p->id;
+    memcpy(m->uid, p->uid, sizeof(m->uid));
+    m->identity = p->identity;
+    if (mailbox_post(n->doors, &m->mail) != 0) {
+        log_error("enrol", "the doors do not take mail: programs of workload %s/%s get no credentials there", p->ns, p->name);
+        mail_free(&m->mail);
+    }
+}
+
+static void pod_leaves_doors(struct node *n, const struct pod *p) {
+    struct mail_pod_gone *m = n->doors ? mail_pod_gone_new(p->id, NULL) : NULL;
+    if (m && mailbox_post(n->doors, &m->mail) != 0)
+        mail_free(&m->mail);
+}
+
 static void pod_enrol(struct node *n, struct pod *p) {
     int fds[_CAPTURE_LISTENER_MAX * APP_WORKERS_MAX];
     for (size_t i = 0; i < array_size(fds); i++)
@@ -104,6 +124,7 @@ static void pod_enrol(struct node *n, struct pod *p) {
     }
     p->why[0] = '\0';
     pod_tell_workers(n, p, fds);
+    pod_tell_doors(n, p);
     for (size_t i = 0; i < array_size(fds); i++)
         fd_close(fds[i]); /* what no mail took */
     log_info("enrol", "workload %s/%s captured as " STR_FMT, p->ns, p->name, STR_ARG(identity_uri(&p->identity)));
@@ -142,6 +163,7 @@ static void pod_leave(struct node *n, struct pod *p) {
         pod_free(p);
         return;
     }
+    pod_leaves_doors(n, p);
     for (unsigned i = 0; i < n->n_workers; i++) {
         struct mail_pod_gone *m = mail_pod_gone_new(p->id, n->mailbox);
         if (m && mailbox_post(n->workers[i], &m->mail) == 0)
@@ -227,8 +249,10 @@ static void node_compare(struct node *n, const struct world *world) {
         p->wanted = true;
         if (!identity_is(&p->identity, w->identity)) {
             p->identity = *w->identity;
-            if (p->capture)
+            if (p->capture) {
                 pod_tell_workers(n, p, NULL);
+                pod_tell_doors(n, p);
+            }
         }
     }
     list_for_each_safe (it, &n->pods) {

@@ -19,6 +19,7 @@
 #include <ringwall/base/log.h>
 #include <ringwall/ca/ca.h>
 #include <ringwall/config/config.h>
+#include <ringwall/doors/doors.h>
 #include <ringwall/identity/manager.h>
 #include <ringwall/proxy/proxy.h>
 
@@ -29,11 +30,13 @@ struct daemon {
     struct node node;
     struct ca *ca;
     struct proxy *proxy;
+    struct doors *doors; /* NULL: none is open */
+    struct doors_stats doors_stats;
     struct identity_manager *identity;
     struct config *config;
     struct admin *admin;
     struct worker_stats *stats;
-    struct mailbox *workers[APP_WORKERS_MAX + 1]; /* the last one is main's, for credentials */
+    struct mailbox *workers[APP_WORKERS_MAX + 2]; /* then main's and the doors', for credentials and trust */
     struct tls_bundle **bundles;
     size_t n_bundles;
     struct ca_bundle_file bundle_files[CA_BUNDLES_MAX];
@@ -168,6 +171,37 @@ static int load_bundles(struct daemon *d) {
     return 0;
 }
 
+/* Before the identity thread, whose news they get like a worker. */
+static int start_doors(struct daemon *d) {
+    struct node_config *c = d->node.config;
+    bool local = c->sds_socket.n > 0 || c->workload_api_socket.n > 0;
+    if (!local && c->ca.listen.port == 0)
+        return 0;
+    d->node.doors = mailbox_new("doors", DOORS_MAILBOX_MAX);
+    if (!d->node.doors)
+        return complain("doors", -ENOMEM, NULL);
+    struct doors_options o = {.mailbox = d->node.doors,
+                              .ca = ca_mailbox(d->ca),
+                              .identity = d->node.identity,
+                              .world = &d->node.world,
+                              .capture = d->node.capture,
+                              .node = z(c->world.node),
+                              .trust_domain = c->world.trust_domain,
+                              .sds_path = z(c->sds_socket),
+                              .workload_api_path = z(c->workload_api_socket),
+                              .outside_host = z(c->ca.listen.host),
+                              .outside_port = c->ca.listen.port,
+                              .stats = &d->doors_stats};
+    char why[256] = "";
+    int r = doors_start(&o, &d->doors, why);
+    if (r != 0)
+        return complain("doors", r, why);
+    d->workers[d->node.n_workers + 1] = d->node.doors;
+    if (local && !d->node.capture)
+        log_warn("start", "sockets: every caller is refused, because capture.mode is none: programs are known by what is captured");
+    return 0;
+}
+
 static int start_identity(struct daemon *d) {
     struct node_config *c = d->node.config;
     int r = load_bundles(d);
@@ -176,7 +210,7 @@ static int start_identity(struct daemon *d) {
     struct identity_options o = {.mailbox = d->node.identity,
                                  .ca = ca_mailbox(d->ca),
                                  .workers = d->workers,
-                                 .n_workers = d->node.n_workers + 1,
+                                 .n_workers = d->node.n_workers + (d->doors ? 2 : 1),
                                  .node = z(c->world.node),
                                  .ttl_s = c->ca.ttl_s,
                                  .rotate_at = c->ca.rotate_at,
@@ -224,6 +258,7 @@ static int start_admin(struct daemon *d) {
                               .world = &d->node.world,
                               .stats = d->stats,
                               .n_workers = d->node.n_workers,
+                              .doors = d->doors ? &d->doors_stats : NULL,
                               .workers = d->workers,
                               .identity = d->node.identity,
                               .config = config_mailbox(d->config),
@@ -386,8 +421,10 @@ int run_command(const char *config_path) {
         goto stop_capture;
     if (start_proxy(&d) != 0)
         goto stop_ca;
-    if (start_identity(&d) != 0)
+    if (start_doors(&d) != 0)
         goto stop_proxy;
+    if (start_identity(&d) != 0)
+        goto stop_doors;
     if (start_config(&d) != 0)
         goto stop_identity;
     if (start_admin(&d) != 0)
@@ -402,6 +439,8 @@ stop_config:
     d.config = config_stop(d.config);
 stop_identity:
     d.identity = identity_stop(d.identity);
+stop_doors:
+    d.doors = doors_stop(d.doors);
 stop_proxy:
     d.proxy = proxy_stop(d.proxy);
 stop_ca:
@@ -419,6 +458,8 @@ stop_base:
     free(d.config_json);
     mailbox_unref(d.node.mailbox);
     mailbox_unref(d.node.identity);
+    if (d.node.doors)
+        mailbox_unref(d.node.doors);
     fd_close(d.signals);
     log_info("stop", code == 0 ? "stopped" : "not started: see the errors above");
     tls_library_cleanup();
