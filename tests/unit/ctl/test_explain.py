@@ -63,6 +63,16 @@ class Explain(cli.Cli):
         question = re.search(r"--to (\S+)", (TABLE / "10-no-policy-for-it.txt").read_text()).group(1)
         self.assertIn("  not enrolled: nothing enforces this, and peers send plaintext to it\n", ask(question))
 
+    def test_words_of_dry_run(self):
+        """Those that Istio reads switch a policy off or on, every other one is refused"""
+        policy = ("apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: w, namespace: a}\nspec: {address: 10.0.0.1}\n---\n"
+                  "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: a, annotations: "
+                  "{istio.io/dry-run: '%s'}}\nspec: {action: DENY, rules: [{}]}\n")
+        for words, code in (("1 t T true TRUE True", 0), ("0 f F false FALSE False", 3), ("yes no tRUE on", 1)):
+            for word in words.split():
+                self.mesh(a=policy % word)
+                self.expect(code, "authz", "check", "--mesh", "mesh.d", "--source", "none", "--source-ip", "10.0.0.2", "--to", "a/w", "--port", "80")
+
     def test_mesh_is_clean(self):
         """The example mesh has no error, and warns only about what it shows on purpose"""
         shutil.copytree(TABLE / "mesh", self.dir / "mesh")
