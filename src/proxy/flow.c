@@ -39,10 +39,13 @@ const char *closed_by_word(enum closed_by b) {
     return "us";
 }
 
-struct flow *flow_acquire(struct worker *w, struct pod *pod, enum flow_kind kind) {
-    struct flow *f = pool_acquire(w->flows);
-    if (!f)
+struct flow *flow_acquire(struct worker *w, struct pod *pod, enum flow_kind kind, enum close_reason *ret_why) {
+    bool over_share = pod_over_share(pod, pod->n_flows, w->flows);
+    struct flow *f = over_share ? NULL : pool_acquire(w->flows);
+    if (!f) {
+        *ret_why = over_share ? CLOSE_POD_LIMIT : CLOSE_LIMIT;
         return NULL;
+    }
     f->kind = kind;
     f->state = FLOW_NEW;
     f->worker = w;

@@ -66,8 +66,8 @@ static inline enum stats_direction flow_direction(const struct flow *f) {
 const char *flow_state_word(enum flow_state s);
 const char *closed_by_word(enum closed_by b);
 
-/* NULL: at the limit. Counts as one of the pod's flows. */
-struct flow *flow_acquire(struct worker *w, struct pod *pod, enum flow_kind kind);
+/* NULL: at the worker's limit or the pod's. Counts as one of the pod's flows. */
+struct flow *flow_acquire(struct worker *w, struct pod *pod, enum flow_kind kind, enum close_reason *ret_why);
 void flow_set_state(struct flow *f, enum flow_state next); /* starts the state's time limit */
 /* Before the state's limit, at this time after its begin, outbound_too_slow is asked. */
 void flow_be_patient(struct flow *f, uint64_t patience_ns);

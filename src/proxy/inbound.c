@@ -76,17 +76,18 @@ static enum close_reason inbound_judge(struct flow *f, const struct tunnel *t) {
 }
 
 /* No flow to hold it: still an answer, still a count. */
-static void inbound_overloaded(struct tunnel *t, int32_t id) {
+static void inbound_overloaded(struct tunnel *t, int32_t id, enum close_reason why) {
     struct hbone_headers h;
-    hbone_create_response(HBONE_UNAVAILABLE, close_reason_word(CLOSE_LIMIT), &h);
+    hbone_create_response(HBONE_UNAVAILABLE, close_reason_word(why), &h);
     ignore_result(h2_refuse(t->h2, id, h.items, h.n)); /* gone meanwhile: nobody waits for the answer */
-    access_turned_away(t->worker, STATS_INBOUND, &t->peer, CLOSE_LIMIT);
+    access_turned_away(t->worker, STATS_INBOUND, &t->peer, why);
 }
 
 void inbound_requested(struct tunnel *t, int32_t id, const struct h2_header *headers, size_t n, bool end_stream) {
-    struct flow *f = flow_acquire(t->worker, t->pod, FLOW_INBOUND);
+    enum close_reason why;
+    struct flow *f = flow_acquire(t->worker, t->pod, FLOW_INBOUND, &why);
     if (!f) {
-        inbound_overloaded(t, id);
+        inbound_overloaded(t, id, why);
         return;
     }
     struct leg *client = &f->legs[LEG_CLIENT];
@@ -108,7 +109,7 @@ void inbound_requested(struct tunnel *t, int32_t id, const struct h2_header *hea
     f->asked = f->target = request.address;
     memcpy(f->trace_id, request.trace_id, sizeof(f->trace_id));
     facts_set(&f->facts, FACT_DST_SERVICE, str_of(request.service_hint));
-    enum close_reason why = inbound_check(f, t, &request);
+    why = inbound_check(f, t, &request);
     if (why == CLOSE_NONE)
         why = inbound_judge(f, t);
     if (why != CLOSE_NONE) {

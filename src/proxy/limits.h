@@ -21,6 +21,7 @@ enum {
     TUNNEL_FLOWS_MAX = 100,   /* flows of one tunnel; the next flow opens another one */
     TUNNELS_PER_HOP_MAX = 64, /* tunnels of one pod to one address */
     TUNNELS_MAX = 32768,      /* of a worker */
+    POD_SHARE = 2,            /* while there are other pods, one may hold this many times what is left free: two thirds of all */
     FLOW_TUNNELS_MAX = 3,     /* tunnels that a flow sees lost before it gives up their endpoint */
     FLOWS_DEFAULT_MIN = 1024, /* bounds of the automatic limit on flows */
     FLOWS_DEFAULT_MAX = 262144,

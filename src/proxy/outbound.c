@@ -34,6 +34,18 @@ static enum close_reason outbound_origin(struct pod *listener_pod, const struct 
     return CLOSE_NONE;
 }
 
+/* Through the rewritten loopback destination the peer's address is loopback too; the workload's own is what people know. */
+static struct endpoint outbound_source(const struct pod *pod, const struct endpoint *client, const struct endpoint *dst) {
+    struct endpoint src = *client;
+    if (addr_is_loopback(&client->addr))
+        for (size_t i = 0; i < pod->n_addrs; i++)
+            if (addr_is_v4(&pod->addrs[i]) == addr_is_v4(&dst->addr)) {
+                src.addr = pod->addrs[i];
+                break;
+            }
+    return src;
+}
+
 void outbound_accepted(struct pod *listener_pod, int fd) {
     struct worker *w = listener_pod->worker;
     struct endpoint client = ENDPOINT_NULL, dst = ENDPOINT_NULL;
@@ -43,22 +55,17 @@ void outbound_accepted(struct pod *listener_pod, int fd) {
         return;
     }
     enum close_reason why = outbound_origin(listener_pod, &client, &pod, &dst);
-    struct flow *f = flow_acquire(w, pod, FLOW_OUTBOUND);
+    client = outbound_source(pod, &client, &dst);
+    enum close_reason full;
+    struct flow *f = flow_acquire(w, pod, FLOW_OUTBOUND, &full);
     if (!f) {
-        access_turned_away(w, STATS_OUTBOUND, &client, CLOSE_LIMIT);
+        access_turned_away(w, STATS_OUTBOUND, &client, full);
         socket_reject(w, fd);
         return;
     }
     ring_socket_tune(w->ring, fd);
     leg_tcp_init(&f->legs[LEG_CLIENT], fd, true);
-    /* Through the rewritten loopback destination the peer's address is loopback too; the workload's own is what people know. */
     f->src = client;
-    if (addr_is_loopback(&client.addr))
-        for (size_t i = 0; i < pod->n_addrs; i++)
-            if (addr_is_v4(&pod->addrs[i]) == addr_is_v4(&dst.addr)) {
-                f->src.addr = pod->addrs[i];
-                break;
-            }
     f->asked = dst;
     if (why != CLOSE_NONE)
         flow_refuse(f, why);

@@ -40,9 +40,10 @@ void passthrough_accepted(struct pod *pod, int fd) {
         socket_reject(w, fd); /* gone before we looked */
         return;
     }
-    struct flow *f = flow_acquire(w, pod, FLOW_PASSTHROUGH);
+    enum close_reason why;
+    struct flow *f = flow_acquire(w, pod, FLOW_PASSTHROUGH, &why);
     if (!f) {
-        access_turned_away(w, STATS_INBOUND, &client, CLOSE_LIMIT);
+        access_turned_away(w, STATS_INBOUND, &client, why);
         socket_reject(w, fd);
         return;
     }
@@ -50,7 +51,7 @@ void passthrough_accepted(struct pod *pod, int fd) {
     leg_tcp_init(&f->legs[LEG_CLIENT], fd, true);
     f->src = client;
     f->asked = f->target = f->hop = local;
-    enum close_reason why = passthrough_judge(f);
+    why = passthrough_judge(f);
     if (why != CLOSE_NONE)
         flow_refuse(f, why);
     else

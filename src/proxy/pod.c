@@ -29,6 +29,12 @@ bool pod_has_addr(const struct pod *p, const struct addr *a) {
     return false;
 }
 
+bool pod_over_share(const struct pod *p, size_t n_held, const struct pool *pool) {
+    const struct list *all = &p->worker->pods_all;
+    bool alone = all->next == all->prev;
+    return !alone && n_held >= POD_SHARE * (pool_max(pool) - pool_used(pool));
+}
+
 static bool pod_take_identity(struct pod *p, const struct identity *i) {
     if (p->slot && identity_is(&p->slot->identity, i))
         return true;

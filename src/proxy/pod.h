@@ -11,6 +11,7 @@
 
 struct credential_slot;
 struct pod;
+struct pool;
 struct worker;
 
 struct listener {
@@ -44,6 +45,8 @@ void pod_left(struct worker *w, struct mail_pod_gone *m);
 struct pod *pod_find(struct worker *w, uint32_t id);
 struct str pod_uid(const struct pod *p);
 bool pod_has_addr(const struct pod *p, const struct addr *a);
+/* Does it hold so many (flows, tunnels) that what is left of the pool is for others? */
+bool pod_over_share(const struct pod *p, size_t n_held, const struct pool *pool);
 void pod_settle(struct pod *p); /* frees a pod that left once nothing of it remains */
 void pods_stop_listening(struct worker *w);
 void pods_forget(struct worker *w); /* at the end of the worker: all must be idle */

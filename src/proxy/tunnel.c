@@ -139,9 +139,10 @@ struct tunnel *tunnel_connect(struct hop *hop, struct tls_context *context, enum
         *ret_why = r == -EMFILE || r == -ENFILE ? CLOSE_LIMIT : CLOSE_CONNECT_FAILED;
         return NULL;
     }
-    struct tunnel *t = tunnel_acquire(hop->pod, fd, false);
+    bool over_share = pod_over_share(hop->pod, hop->pod->n_tunnels, w->tunnels);
+    struct tunnel *t = over_share ? NULL : tunnel_acquire(hop->pod, fd, false);
     if (!t) {
-        *ret_why = CLOSE_LIMIT;
+        *ret_why = over_share ? CLOSE_POD_LIMIT : CLOSE_LIMIT;
         return NULL;
     }
     take_fd(fd);
@@ -183,9 +184,10 @@ void tunnel_accepted(struct pod *pod, int fd) {
         socket_reject(w, fd);
         return;
     }
-    struct tunnel *t = pod->gone ? NULL : tunnel_acquire(pod, fd, true);
+    bool over_share = pod_over_share(pod, pod->n_tunnels, w->tunnels);
+    struct tunnel *t = pod->gone || over_share ? NULL : tunnel_acquire(pod, fd, true);
     if (!t) {
-        access_turned_away(w, STATS_INBOUND, &peer, pod->gone ? CLOSE_WORKLOAD_GONE : CLOSE_LIMIT);
+        access_turned_away(w, STATS_INBOUND, &peer, pod->gone ? CLOSE_WORKLOAD_GONE : over_share ? CLOSE_POD_LIMIT : CLOSE_LIMIT);
         socket_reject(w, fd);
         return;
     }

@@ -150,9 +150,10 @@ static void finish(struct peer_conn *c, bool reset) {
     if (c->over)
         return;
     c->over = true;
-    if (reset)
+    if (reset) {
+        c->peer->broken_ns = clock_mono_ns();
         sim_conn_reset(c->sim);
-    else
+    } else
         sim_conn_close(c->sim);
 }
 

@@ -35,6 +35,7 @@ struct peer {
     unsigned era; /* grows when somebody else takes the address */
     struct buf_pool *buffers;
     int served;
+    uint64_t broken_ns; /* when it last reset a connection: what it had answered there may be lost */
     struct peer_conn *conns;
     /* A request came, on a connection of that era, and this will be its answer: 0 for none. */
     void (*requested)(struct peer *p, unsigned era, bool lied, const struct hbone_request *q, unsigned answer);

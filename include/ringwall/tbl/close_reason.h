@@ -33,6 +33,7 @@ CLOSE_REASON(PROTOCOL_ERROR,     "protocol-error",      1, 400, "HTTP/2 protocol
 CLOSE_REASON(FLOOD,              "flood",               1, 0,   "too many control frames or resets")
 CLOSE_REASON(IDLE,               "idle",                0, 0,   "half-closed and idle for too long")
 CLOSE_REASON(LIMIT,              "limit",               1, 503, "a limit of this node is reached")
+CLOSE_REASON(POD_LIMIT,          "pod-limit",           1, 503, "the workload holds more than its share of this node's connections")
 CLOSE_REASON(WORKLOAD_GONE,      "workload-gone",       1, 503, "the workload is gone, or no longer at this address")
 CLOSE_REASON(DRAIN,              "drain",               0, 503, "the daemon is shutting down")
 CLOSE_REASON(CERT_EXPIRED,       "cert-expired",        1, 0,   "a certificate of the tunnel expired minutes ago")

@@ -20,6 +20,8 @@
 
 enum { PORT_OUTBOUND = 15001, PORT_INBOUND = 15006, PORT_HBONE = 15008 };
 
+unsigned lab_connections_max = 5000;
+
 bool lab_enter(void) {
     if (geteuid() != 0 || unshare(CLONE_NEWNET) < 0)
         return false;
@@ -83,7 +85,7 @@ static int lab_origdst(void *context, uint64_t cookie unused_arg, const struct e
     struct lab *l = context;
     if (l->dialled[client->port].port == 0)
         return 1;
-    *ret = (struct capture_origin){.dst = l->dialled[client->port], .workload_id = LAB_CLIENT_ID};
+    *ret = (struct capture_origin){.dst = l->dialled[client->port], .workload_id = l->dialler ? l->dialler : LAB_CLIENT_ID};
     return 0;
 }
 
@@ -116,9 +118,7 @@ static void post_all(struct lab *l, unsigned node, struct mail *(*make)(void *, 
         assert_int_equal(mailbox_post(proxy_mailbox(l->nodes[node].proxy, i), make(context, i)), 0);
 }
 
-static struct mail *make_trust(void *context, unsigned worker) {
-    return &mail_trust_new(context, worker, NULL)->mail;
-}
+static struct mail *make_trust(void *context, unsigned worker) { return &mail_trust_new(context, worker, NULL)->mail; }
 
 struct credential_order {
     struct identity identity;
@@ -212,7 +212,7 @@ void lab_init(struct lab *l, unsigned n_workers) {
                                   .identity = n->mailbox,
                                   .stats = n->stats,
                                   .ports = {PORT_OUTBOUND, PORT_INBOUND, PORT_HBONE},
-                                  .connections_max = 5000};
+                                  .connections_max = lab_connections_max};
         if (proxy_start(&o, &n->proxy, why) < 0)
             fail_msg("%s", why);
     }

@@ -39,7 +39,9 @@ struct lab {
     struct lab_node nodes[_LAB_NODES];
     struct endpoint dialled[65536]; /* by the client's source port */
     unsigned n_worlds;
+    uint32_t dialler; /* id of the workload that dials; 0: the client */
 };
+extern unsigned lab_connections_max; /* of a proxy, for the next lab_init */
 
 bool lab_enter(void);                                              /* a namespace of our own; false: no privilege */
 void lab_init(struct lab *l, unsigned n_workers);                  /* proxies, pods, credentials, world LAB_MESH */

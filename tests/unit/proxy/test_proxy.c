@@ -433,6 +433,42 @@ static void a_peer_that_recovered_is_tried_again(void **state unused_arg) {
     finish();
 }
 
+/* Two thirds of the connections are the most that one pod gets while there are others; these find room. */
+static void one_pod_does_not_take_all(void **state unused_arg) {
+    enum { CONNECTIONS = 30, SHARE = 20, ASKED = 25, OTHER = 7 };
+    int c[ASKED], s[SHARE], other_s;
+    char text[8];
+    lab_connections_max = CONNECTIONS;
+    begin(false);
+    lab_connections_max = 5000;
+    lab_world(&lab, "pod default/other ip=10.9.0.9 sa=other node=node-1 uid=other\n");
+    lab_credential(&lab, LAB_A, "other", NULL, 1);
+    lab_pod(&lab, LAB_A, OTHER, "other", LAB_SERVER4, LAB_SERVER6, true);
+    lab_wait_for(LAB_COUNT(&lab, LAB_A, world_number) == lab.n_worlds && LAB_COUNT(&lab, LAB_B, world_number) == lab.n_worlds);
+    for (unsigned i = 0; i < ASKED; i++)
+        c[i] = lab_dial(&lab, v6, server_ip(), app_port);
+    for (unsigned i = 0; i < SHARE; i++)
+        s[i] = lab_accept(app_fd);
+    lab_wait_for(LAB_COUNT(&lab, LAB_A, closed[STATS_OUTBOUND][CLOSE_POD_LIMIT]) == ASKED - SHARE);
+    lab.dialler = OTHER;
+    int other_c = pair(&other_s);
+    lab_send(other_c, "x", 1);
+    assert_int_equal(lab_read(other_s, text, 1), 1);
+    close(other_c);
+    close(other_s);
+    lab.dialler = 0;
+    for (unsigned i = 0; i < ASKED; i++)
+        close(c[i]);
+    for (unsigned i = 0; i < SHARE; i++)
+        close(s[i]);
+    nothing_left();
+    c[0] = pair(&s[0]); /* and the pod has its share again */
+    close(c[0]);
+    close(s[0]);
+    nothing_left();
+    finish();
+}
+
 static void a_new_certificate_makes_a_new_tunnel(void **state unused_arg) {
     char text[8];
     begin(false);
@@ -592,6 +628,7 @@ int main(void) {
         cmocka_unit_test(no_certificate_no_connection),
         cmocka_unit_test(the_peer_must_be_who_was_asked_for),
         cmocka_unit_test(a_peer_that_recovered_is_tried_again),
+        cmocka_unit_test(one_pod_does_not_take_all),
         cmocka_unit_test(a_new_certificate_makes_a_new_tunnel),
         cmocka_unit_test(a_pod_that_left_takes_all_with_it),
         cmocka_unit_test(a_drain_lets_flows_end),
