@@ -74,10 +74,20 @@ def our_server(peer, directory):
         cancelled = channel.unary_unary("/rw.Test/Hang").future(b"")
         cancelled.cancel()
         check("a call after all of these", echo(b"well", timeout=20), b"well")
+    # What is no gRPC at all gets an HTTP status; by curl, since no gRPC library sends such a thing.
+    for what, arguments, status in (
+        ("GET", [], "405"),
+        ("another content type", ["-d", "x", "-H", "content-type: text/plain"], "415"),
+        ("no te", ["-d", "x", "-H", "content-type: application/grpc"], "400"),
+        ("like gRPC", ["--data-binary", "x", "-H", "content-type: application/grpc", "-H", "te: trailers"], "200"),
+    ):
+        curl = ["curl", "-s", "-m", "10", "--http2-prior-knowledge", "--unix-socket", path, "-o", "/dev/null", "-w", "%{http_code}"]
+        got = subprocess.run(curl + arguments + ["http://x/rw.Test/Echo"], stdout=subprocess.PIPE, text=True)
+        check(f"curl: {what}", got.stdout, status)
     server.stdin.close()
     counters = dict(pair.split("=") for pair in server.stdout.readline().split())
     check("server ends well", server.wait(20), 0)
-    check("what was refused was counted", (counters["encoding"], counters["message"], counters["http"]), ("1", "1", "0"))
+    check("what was refused was counted", (counters["encoding"], counters["message"], counters["http"]), ("1", "1", "3"))
 
 
 class Theirs(grpc.GenericRpcHandler):
