@@ -13,8 +13,8 @@
  *   auth NS/NAME [MODE] [selector=k:v] [created=5] [port=80:DISABLE]...
  *   service NS/NAME [vip=A,B/24] [ports=name:80:8080 or name:80:=http] [selector=k:v] [external] [notready] [waypoint=X]
  *           [names=SPIFFE,...] [prefer=close|node|any] [local] [nohints]
- *   slice [pod=NAME] [ip=A] [ports=name:8080,...] [unready] [node=N] [at=R/Z/S] [network=N] [weight=3] [zones=z1,z2]       belongs to the
- * service before it */
+ *   slice [pod=NAME] [ip=A] [ports=name:8080,...] [unready] [node=N] [at=R/Z/S] [network=N] [weight=3] [zones=z1,z2]       belongs
+ * to the service before it */
 #pragma once
 
 #include <ringwall/base/arena.h>
