@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <ringwall/base/check.h>
+#include <ringwall/base/clock.h>
 #include <ringwall/base/err.h>
 #include <ringwall/base/thread.h>
 
@@ -56,18 +59,50 @@ int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *a
     return 0;
 }
 
+enum {
+    BACKGROUND_NICE = 19,
+    BACKGROUND_NICE_FOR_GOOD = 10,
+    BACKGROUND_SLICE_NS = 100 * 1000,
+    STARVED_PART = 4, /* of the time that passed, the thread ran less than a quarter */
+};
+static const uint64_t STARVED_NS = 100 * NS_PER_MS;
+
 /* Nice alone does not do: a thread that runs keeps its processor for a whole slice, milliseconds, whoever wakes. From Linux
  * 6.12 on a thread may ask for shorter slices; before that the field is not looked at. */
-bool thread_to_background(void) {
-    enum { BACKGROUND_NICE = 10, BACKGROUND_SLICE_NS = 100 * 1000 };
+static bool schedule(uint32_t policy, int nice, uint64_t slice_ns) {
     struct { /* the kernel's struct sched_attr, which C libraries have or have not */
         uint32_t size, policy;
         uint64_t flags;
         int32_t nice;
         uint32_t priority;
         uint64_t slice_ns, deadline_ns, period_ns;
-    } attr = {.size = sizeof(attr), .policy = SCHED_BATCH, .nice = BACKGROUND_NICE, .slice_ns = BACKGROUND_SLICE_NS};
+    } attr = {.size = sizeof(attr), .policy = policy, .nice = nice, .slice_ns = slice_ns};
     return syscall(SYS_sched_setattr, 0, &attr, 0) == 0;
+}
+
+static uint64_t cpu_ns(void) {
+    struct timespec t;
+    check(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+void thread_background_init(struct thread_background *b) {
+    *b = (struct thread_background){.nice = getpriority(PRIO_PROCESS, 0)};
+    b->can_return = b->nice < BACKGROUND_NICE && schedule(SCHED_OTHER, b->nice + 1, 0) && schedule(SCHED_OTHER, b->nice, 0);
+}
+
+void thread_background_begin(struct thread_background *b) {
+    b->began_ns = clock_mono_ns();
+    b->began_cpu_ns = cpu_ns();
+    if (!b->behind)
+        b->behind = schedule(SCHED_BATCH, b->can_return ? BACKGROUND_NICE : max_of(b->nice, (int)BACKGROUND_NICE_FOR_GOOD),
+                             BACKGROUND_SLICE_NS);
+}
+
+void thread_background_look(struct thread_background *b) {
+    uint64_t passed_ns = clock_mono_ns() - b->began_ns;
+    if (b->can_return && b->behind && passed_ns > STARVED_NS && (cpu_ns() - b->began_cpu_ns) * STARVED_PART < passed_ns)
+        b->behind = !schedule(SCHED_OTHER, b->nice, 0);
 }
 
 void thread_join(pthread_t t) { check(pthread_join(t, NULL) == 0); }

@@ -37,6 +37,7 @@ struct config {
     struct mesh_loader *loader;
     struct watch *watch; /* NULL: the kernel gave none */
     struct report report;
+    struct thread_background background;
     pthread_t thread;
     bool watched_all, watched_anew, has_links, look_failed; /* of the last look */
     bool looked;
@@ -120,6 +121,11 @@ static void refuse_broken(struct config *c, int error, struct diag_list *diags) 
     report_refused(&c->report, diags);
 }
 
+static void look_at_pace(void *context) {
+    struct config *c = context;
+    thread_background_look(&c->background);
+}
+
 static void load(struct config *c) {
     cleanup(diag_list_deinit) struct diag_list diags = DIAG_LIST_NULL;
     struct world *w = NULL;
@@ -136,6 +142,7 @@ static void load(struct config *c) {
     }
     if (r == 0) {
         c->look_failed = false;
+        look_at_pace(c);
         r = mesh_build(c->loader, c->report.world + 1, &diags, &w);
     }
     if (r < 0) {
@@ -187,8 +194,7 @@ static int timeout_ms(const struct config *c) {
 static void *run(void *argument) {
     struct config *c = argument;
     load(c);
-    /* Nobody waits for the first world any more; flows must not wait for the next ones. */
-    ignore_result(thread_to_background()); /* as it is otherwise */
+    thread_background_init(&c->background);
     for (;;) {
         struct pollfd fds[] = {{.fd = mailbox_eventfd(c->mailbox), .events = POLLIN},
                                {.fd = c->watch ? watch_fd(c->watch) : -1, .events = POLLIN}};
@@ -204,6 +210,7 @@ static void *run(void *argument) {
             continue;
         if (c->watch)
             watch_forget_writers(c->watch);
+        thread_background_begin(&c->background); /* all waited for the first world; for the next ones no flow shall wait */
         load(c);
     }
 }
@@ -244,7 +251,7 @@ int config_start(const struct config_options *o, struct config **ret) {
     r = watch_new(&c->watch);
     if (r) /* a user's limit of inotify instances: looking again does instead */
         log_warn("config", "no inotify (%s): the mesh directory is looked at every %d seconds", strerror(-r), LOOK_BLIND_MS / 1000);
-    mesh_loader_watch(c->loader, watch_dirs, is_quiet, c);
+    mesh_loader_watch(c->loader, watch_dirs, is_quiet, look_at_pace, c);
     r = thread_start(&c->thread, "config", run, c);
     if (r)
         return err_trace(r);

@@ -10,7 +10,9 @@ typedef int (*mesh_dirs_fn)(void *context, const struct str *dirs, size_t n, boo
 /* Called when the files were read: true says that nothing changed since the refresh began, for certain; else the loader
  * lists the directory a second time and compares. */
 typedef bool (*mesh_quiet_fn)(void *context);
-void mesh_loader_watch(struct mesh_loader *l, mesh_dirs_fn dirs, mesh_quiet_fn quiet, void *context);
+/* Called after each file that was parsed. */
+typedef void (*mesh_pace_fn)(void *context);
+void mesh_loader_watch(struct mesh_loader *l, mesh_dirs_fn dirs, mesh_quiet_fn quiet, mesh_pace_fn pace, void *context);
 
 /* Brings the parsed files up to date. 0; 1: errors in diags that lie in no file's text (a directory, a symlink, a bound);
  * negative errno. *ret_changed: some file came, went or changed. */

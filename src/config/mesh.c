@@ -46,6 +46,7 @@ struct mesh_loader {
     size_t n_manifests, n_parsed;
     mesh_dirs_fn watch; /* NULL: nobody watches */
     mesh_quiet_fn quiet;
+    mesh_pace_fn pace;
     void *watch_context;
 };
 
@@ -107,9 +108,10 @@ struct mesh_loader *mesh_loader_free(struct mesh_loader *l) {
     return NULL;
 }
 
-void mesh_loader_watch(struct mesh_loader *l, mesh_dirs_fn dirs, mesh_quiet_fn quiet, void *context) {
+void mesh_loader_watch(struct mesh_loader *l, mesh_dirs_fn dirs, mesh_quiet_fn quiet, mesh_pace_fn pace, void *context) {
     l->watch = dirs;
     l->quiet = quiet;
+    l->pace = pace;
     l->watch_context = context;
 }
 size_t mesh_n_files(const struct mesh_loader *l) { return l->n_manifests; }
@@ -210,6 +212,8 @@ static int take_file(struct mesh_loader *l, const struct found_file *f, struct d
         c = fresh;
         ignore_result(map_insert(&l->files, &c->node, c->path, f->path.n)); /* an equal one was just removed */
         *changed = true;
+        if (l->pace)
+            l->pace(l->watch_context);
     }
     c->id = f->id;
     c->racy = is_racy(&f->id, now);

@@ -8,6 +8,16 @@
 
 int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *argument) must_check; /* name: 15 bytes at most */
 void thread_join(pthread_t t);
-/* The calling thread works in the background from now on: where processors are scarce it has a tenth of what another thread has, in
- * pieces so short that a thread that wakes does not wait for it. It is never starved. A courtesy: false when the kernel refuses. */
-bool thread_to_background(void);
+
+/* A thread whose work can wait a little, while others' cannot: where processors are scarce it gets the smallest share, in pieces so
+ * short that a thread that wakes does not wait for it. It is not starved: when the work hardly goes on the thread becomes an
+ * ordinary one until the next begin. Where the kernel would not let it come back (no CAP_SYS_NICE) its share is a tenth
+ * of an ordinary thread's instead, for good. All are called by the thread itself. */
+struct thread_background {
+    bool can_return, behind;
+    int nice; /* an ordinary thread's */
+    uint64_t began_ns, began_cpu_ns;
+};
+void thread_background_init(struct thread_background *b);
+void thread_background_begin(struct thread_background *b); /* a piece of work */
+void thread_background_look(struct thread_background *b);  /* now and then within it */
