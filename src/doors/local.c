@@ -120,10 +120,20 @@ bool call_send(struct call *c, const uint8_t *bytes, size_t n) {
     return call_sent(c, grpc_server_send(c->local->grpc, c->id, bytes, n));
 }
 
+/* Somebody waits: the identity thread may cut its back-off. */
+static void want_credential(const struct call *c) {
+    struct mail_credential_want *m = mail_credential_want_new(&c->holder->identity);
+    if (m && mailbox_post(c->doors->o.identity, &m->mail) != 0)
+        mail_free(&m->mail);
+}
+
 bool call_hold(struct call *c, const char *what) {
     uint64_t now = doors_now(c->doors);
-    if (c->hold_ns == 0)
+    if (c->hold_ns == 0) {
         c->hold_ns = now;
+        if (!c->holder->credential)
+            want_credential(c);
+    }
     if (now < c->hold_ns + DOORS_HOLD_S * NS_PER_S)
         return true;
     call_finish(c, GRPC_UNAVAILABLE, "%s is not there yet: %s", what, c->holder->why[0] ? c->holder->why : "try again");

@@ -192,12 +192,6 @@ static bool send_items(struct call *c, const size_t *items, size_t n) {
     return call_send_secret(c, &bytes);
 }
 
-static void want_credential(const struct call *c) {
-    struct mail_credential_want *m = mail_credential_want_new(&c->holder->identity);
-    if (m && mailbox_post(c->doors->o.identity, &m->mail) != 0)
-        mail_free(&m->mail);
-}
-
 /* Takes over what there is now. */
 static int refresh(struct call *c) {
     struct arena a cleanup(arena_deinit) = ARENA_NULL;
@@ -231,8 +225,6 @@ static void sds_look(struct call *c) {
         c->hold_ns = 0;
         return;
     }
-    if (c->hold_ns == 0 && !c->holder->credential)
-        want_credential(c);
     ignore_result(call_hold(c, "the certificate or the trust bundle")); /* nothing follows here */
 }
 
@@ -357,8 +349,6 @@ static void fetch_look(struct call *c) {
         return;
     }
     if (sds_state_starved(&c->sds) || c->sds.n_items == 0) {
-        if (c->hold_ns == 0)
-            want_credential(c);
         ignore_result(call_hold(c, "the certificate or the trust bundle")); /* nothing follows here */
         return;
     }
