@@ -11,8 +11,9 @@
 #include "private.h"
 
 static const enum ask_what what_of[_NEED_MAX] = {
-    [NEED_CONNECTIONS] = ASK_CONNECTIONS, [NEED_TUNNELS] = ASK_TUNNELS, [NEED_CERTS] = ASK_CERTS,     [NEED_IDENTITY] = ASK_STATUS,
-    [NEED_CONFIG] = ASK_STATUS,           [NEED_CAPTURE] = ASK_CAPTURE, [NEED_DENIALS] = ASK_DENIALS, [NEED_RECENT] = ASK_RECENT,
+    [NEED_CONNECTIONS] = ASK_CONNECTIONS, [NEED_TUNNELS] = ASK_TUNNELS, [NEED_CERTS] = ASK_CERTS,
+    [NEED_IDENTITY] = ASK_STATUS,         [NEED_CONFIG] = ASK_STATUS,   [NEED_CA] = ASK_STATUS,
+    [NEED_CAPTURE] = ASK_CAPTURE,         [NEED_DENIALS] = ASK_DENIALS, [NEED_RECENT] = ASK_RECENT,
 };
 
 static bool of_workers(enum need n) { return n == NEED_CONNECTIONS || n == NEED_TUNNELS || n == NEED_DENIALS || n == NEED_RECENT; }
@@ -29,6 +30,8 @@ static struct mailbox *mailbox_of(const struct admin_options *o, const struct pa
         return o->identity;
     case NEED_CONFIG:
         return o->config;
+    case NEED_CA:
+        return o->ca;
     case NEED_CAPTURE:
     case _NEED_MAX:
         break;
@@ -49,17 +52,22 @@ static void post(struct question *q, struct part *p, const struct admin_options 
     q->n_waiting++;
 }
 
+/* How many threads a need asks. A room that is not there is not asked. */
+static unsigned n_asked(const struct admin_options *o, enum need n) {
+    return of_workers(n) ? o->n_workers : n == NEED_CA && !o->ca ? 0 : 1;
+}
+
 int question_begin(struct question *q, unsigned needs, const struct admin_options *o, struct mailbox *reply, uint64_t *next_id) {
     *q = QUESTION_NULL;
     size_t n = 0;
     for (unsigned need = 0; need < _NEED_MAX; need++)
         if (needs & NEED_BIT(need))
-            n += of_workers(need) ? o->n_workers : 1;
+            n += n_asked(o, need);
     q->parts = calloc(n + 1, sizeof(*q->parts));
     if (!q->parts)
         return err_origin(-ENOMEM);
     for (unsigned need = 0; need < _NEED_MAX; need++)
-        for (unsigned i = 0; (needs & NEED_BIT(need)) && i < (of_workers(need) ? o->n_workers : 1); i++)
+        for (unsigned i = 0; (needs & NEED_BIT(need)) && i < n_asked(o, need); i++)
             q->parts[q->n_parts++] = (struct part){.need = need, .worker = i};
     for (size_t i = 0; i < q->n_parts; i++)
         post(q, &q->parts[i], o, reply, next_id);
@@ -127,8 +135,11 @@ void question_join(const struct question *q, enum need need, struct growing *to)
 }
 
 void question_missing(const struct question *q, struct text *to) {
-    static const char *const names[_NEED_MAX] = {
-        [NEED_CERTS] = "identity", [NEED_IDENTITY] = "identity", [NEED_CONFIG] = "config", [NEED_CAPTURE] = "main"};
+    static const char *const names[_NEED_MAX] = {[NEED_CERTS] = "identity",
+                                                 [NEED_IDENTITY] = "identity",
+                                                 [NEED_CONFIG] = "config",
+                                                 [NEED_CA] = "ca",
+                                                 [NEED_CAPTURE] = "main"};
     for (size_t i = 0; i < q->n_parts; i++) {
         const struct part *p = &q->parts[i];
         if (p->answered)

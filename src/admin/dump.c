@@ -410,6 +410,8 @@ void dump_status(const struct view *v, struct reply *r) {
     write_world_number(&w, v->world);
     write_answer(&w, "config", question_one(v->question, NEED_CONFIG));
     write_answer(&w, "identity", question_one(v->question, NEED_IDENTITY));
+    if (v->options->ca)
+        write_answer(&w, "ca", question_one(v->question, NEED_CA));
     write_answer(&w, "capture", question_one(v->question, NEED_CAPTURE));
     write_workers(&w, v->options);
     write_missing(&w, v->question);

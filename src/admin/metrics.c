@@ -125,6 +125,16 @@ static void doors_families(const struct doors_stats *d, struct growing *to) {
 #undef DOORS_COUNTER
 }
 
+/* The names are Istio's CA's where it has one, so the table holds them whole. */
+static void ca_families(const struct ca_stats *c, struct growing *to) {
+#define CA_GAUGE(field, name, help) gauge(to, name, help, counter_get(&c->field));
+#define CA_COUNTER(field, name, help) count(to, name, help, counter_get(&c->field));
+    CA_GAUGES(CA_GAUGE)
+    CA_COUNTERS(CA_COUNTER)
+#undef CA_GAUGE
+#undef CA_COUNTER
+}
+
 static void world_families(const struct world *w, struct growing *to) {
     gauge(to, "ringwall_world_number", "number of the world in force; 0: none yet", w ? world_number(w) : 0);
     gauge(to, "ringwall_workloads", "workloads of the world in force", w ? world_n_workloads(w) : 0);
@@ -255,6 +265,8 @@ void metrics_page(const struct view *v, struct reply *r) {
     worker_families(o, to);
     mailbox_families(o, to);
     capture_families(o, to);
+    if (o->ca_stats)
+        ca_families(o->ca_stats, to);
     if (o->doors)
         doors_families(o->doors, to);
 }

@@ -16,6 +16,7 @@ enum need {
     NEED_TUNNELS,
     NEED_CERTS,
     NEED_IDENTITY,
+    NEED_CA,
     NEED_CONFIG,
     NEED_CAPTURE,
     NEED_DENIALS,

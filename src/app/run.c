@@ -258,6 +258,8 @@ static int start_admin(struct daemon *d) {
                               .world = &d->node.world,
                               .stats = d->stats,
                               .n_workers = d->node.n_workers,
+                              .ca = ca_mailbox(d->ca),
+                              .ca_stats = &d->ca_stats,
                               .doors = d->doors ? &d->doors_stats : NULL,
                               .workers = d->workers,
                               .identity = d->node.identity,

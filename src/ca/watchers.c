@@ -38,7 +38,8 @@ void watchers_request(struct authority *a, const struct ca_request *q, struct ma
     struct watcher *w = reply ? find(a, reply) : NULL;
     if (w && q->acknowledged > w->acknowledged && q->acknowledged <= a->generation)
         w->acknowledged = q->acknowledged;
-    if (q->watch && reply && !w) {
+    bool is_new = q->watch && reply && !w;
+    if (is_new) {
         forget_closed(a);
         if (a->n_watchers == CA_WATCHERS_MAX) {
             struct judgement j = refuse(CA_RESOURCE_EXHAUSTED, "at most %d watch the bundles", CA_WATCHERS_MAX);
@@ -48,7 +49,7 @@ void watchers_request(struct authority *a, const struct ca_request *q, struct ma
         a->watchers[a->n_watchers++] = (struct watcher){.reply = mailbox_ref(reply), .id = q->id};
     }
     /* An acknowledgement alone is no question: its answer would be the very news that it acknowledges. */
-    if (q->watch || !q->acknowledged)
+    if (is_new || !q->acknowledged)
         answer_bundle(a, reply, q->id);
     count_acknowledged(a, now_s);
 }

@@ -9,6 +9,7 @@
 #include <ringwall/base/mailbox.h>
 #include <ringwall/base/publish.h>
 #include <ringwall/mail/ask.h>
+#include <ringwall/mail/ca_stats.h>
 #include <ringwall/mail/doors_stats.h>
 #include <ringwall/mail/quit.h>
 #include <ringwall/mail/stats.h>
@@ -26,6 +27,8 @@ struct admin_options {
     unsigned n_workers;
     const struct doors_stats *doors; /* NULL: no door is open */
     struct mailbox **workers;
+    struct mailbox *ca;                       /* ASK_STATUS; NULL: not asked */
+    const struct ca_stats *ca_stats;          /* NULL: not counted */
     struct mailbox *identity, *config, *main; /* main: ASK_CAPTURE, ASK_STATUS, and mail_quit */
     /* True when the daemon can serve: worlds published, workloads enrolled, their credentials there. Any thread. */
     bool (*ready_fn)(void *context, char why[128]);
