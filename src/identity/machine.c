@@ -289,6 +289,24 @@ static void entry_answered(struct machine *m, struct entry *e, const struct ca_r
     tell_all(m, e, now);
 }
 
+void machine_recheck(struct machine *m, const struct moment *now) {
+    size_t cursor = 0;
+    struct map_node *n = NULL;
+    while ((n = map_next(&m->entries, &cursor, n))) {
+        struct entry *e = map_entry(n, struct entry, by_identity);
+        enum tls_trust_verdict v = e->credential ? tls_peer_recheck(tls_credential_self(e->credential), m->trust) : TLS_TRUST_OK;
+        if (v == TLS_TRUST_OK)
+            continue;
+        char why[sizeof(e->why)], serial[2 * TLS_SERIAL_MAX + 1];
+        const struct tls_peer *self = tls_credential_self(e->credential);
+        snprintf(why, sizeof(why), "our own: %s, serial %s", tls_trust_text(v),
+                 tls_serial_text(self->serial, self->serial_n, serial));
+        log_warn("identity", STR_FMT ": %s; another is asked for", STR_ARG(identity_uri(&e->identity)), why);
+        entry_withdraw(m, e, why, now);
+        e->try_ns = now->mono_ns;
+    }
+}
+
 /* A credential must be renewed when its time has come; a wall clock before its beginning has jumped back: ask anew too. */
 static bool needs_request(const struct entry *e, const struct moment *now) {
     if (now->mono_ns < e->try_ns)
@@ -343,8 +361,12 @@ static void come_back(struct machine *m, const struct moment *now) {
 void machine_answer(struct machine *m, const uint8_t *bytes, size_t n, const struct moment *now) {
     struct arena arena cleanup(arena_deinit) = ARENA_NULL;
     struct ca_response p = {0};
-    if (pb_consume_ca_response(bytes, n, &arena, &p) != 0 || p.kind != CA_MESSAGE_SIGN)
+    if (pb_consume_ca_response(bytes, n, &arena, &p) != 0)
         return; /* its request runs into the deadline */
+    if (p.kind == CA_MESSAGE_BUNDLE)
+        trust_answered(m, &p, now);
+    if (p.kind != CA_MESSAGE_SIGN)
+        return;
     if (p.code == CA_UNAVAILABLE)
         m->away = true;
     else if (m->away)

@@ -17,6 +17,7 @@ enum {
     BACKOFF_FIRST_MS = 500,
     BACKOFF_MAX_MS = 150 * 1000,
     ANSWER_TIMEOUT_MS = 10 * 1000,
+    BUNDLE_ASK_MS = 5 * 1000,           /* between two questions for the bundles, until the CA answers one */
     TRUST_ADOPT_TIMEOUT_MS = 10 * 1000, /* then a reader that has not adopted new bundles is told in log and status */
     PROBE_MS = 5 * 1000,        /* while the CA is away and someone has no valid credential, one request at least so often */
     BACKOFF_PARTS_OF_REST = 20, /* with a valid credential: tried at least every 1/20 of what remains of its life */
@@ -62,10 +63,15 @@ struct machine {
     uint64_t asked_ns; /* when the last request went out */
     size_t n_flight;
     uint64_t next_request_id, trust_generation;
-    struct tls_trust *trust; /* in force; NULL: none yet */
-    char *roots_pem;         /* that it was made from */
-    struct reader *readers;  /* as o.workers */
-    uint64_t n_late;
+    struct tls_trust *trust;                 /* in force; NULL: none yet */
+    char *roots_pem;                         /* that it was made from, while the CA has told no bundles */
+    bool from_ca;                            /* the CA has */
+    uint64_t ca_generation, ca_acknowledged; /* the CA's own numbers: in force here, and adopted by all readers */
+    uint64_t bundle_try_ns;
+    struct reader *readers; /* as o.workers */
+    bool stale_told;        /* of a list in force that is past its next update */
+    uint64_t n_late, n_refused;
+    char trust_why[256]; /* what was wrong with the bundles that came last; empty: nothing */
     struct rng rng;
     uint64_t n_issued, n_failed;
     uint64_t n_aged[_AGE_MAX]; /* certificates that reached this age unrenewed, ever */
@@ -79,15 +85,23 @@ void machine_answer(struct machine *m, const uint8_t *bytes, size_t n, const str
 /* Starts what is due. Returns after how many milliseconds to come again, at most 1000 (a clock may jump). */
 int machine_tick(struct machine *m, const struct moment *now);
 
+/* After new bundles: a credential that they do not trust is withdrawn, and another asked for. */
+void machine_recheck(struct machine *m, const struct moment *now);
+
 /* trust.c */
+struct ca_response;
 struct mail_trust;
 int trust_init(struct machine *m) must_check;
 void trust_deinit(struct machine *m);
-/* The roots that came with a certificate, put in force when they differ. 0, or 1: they cannot be used. */
+/* The CA's bundles: put in force when they are new and can be used. */
+void trust_answered(struct machine *m, const struct ca_response *p, const struct moment *now);
+/* The roots that came with a certificate, put in force when they differ and the CA has told no bundles. 0, or 1: they cannot be
+ * used. */
 int trust_from_answer(struct machine *m, struct str roots_pem, const struct moment *now) must_check;
 /* Does the reader know the trust in force? Tells it if not; false: its mailbox is full, or there is no trust yet. */
 bool trust_tell(struct machine *m, size_t reader, const struct moment *now) must_check;
 void trust_adopted(struct machine *m, const struct mail_trust *mail);
+bool trust_all_adopted(const struct machine *m);
 void trust_tick(struct machine *m, const struct moment *now);
 
 /* age.c */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include <ringwall/base/clock.h>
+#include <ringwall/tls/crl.h>
 #include <ringwall/wire/json.h>
 
 #include "machine.h"
@@ -79,6 +80,49 @@ void report_certs(const struct machine *m, struct growing *to) {
     json_end(&w);
 }
 
+static void write_list(struct json_writer *w, const struct tls_crl_facts *l, int64_t now_s) {
+    json_object(w, NULL);
+    json_z(w, "issuer", l->issuer);
+    if (l->has_number)
+        json_u64(w, "number", l->number);
+    json_u64(w, "revoked", l->n_revoked);
+    write_time(w, "thisUpdate", l->this_update);
+    if (l->next_update)
+        write_time(w, "nextUpdate", l->next_update);
+    json_bool(w, "stale", l->next_update && now_s > l->next_update);
+    json_end(w);
+}
+
+static void write_trust(struct json_writer *w, const struct machine *m) {
+    size_t n_adopted = 0;
+    for (size_t i = 0; m->trust && i < m->o.n_workers; i++)
+        n_adopted += m->readers[i].adopted == m->trust->generation;
+    json_object(w, "trust");
+    json_u64(w, "generation", m->trust ? m->trust->generation : 0);
+    json_u64(w, "caGeneration", m->ca_generation);
+    json_u64(w, "caAcknowledged", m->ca_acknowledged);
+    json_u64(w, "readers", m->o.n_workers);
+    json_u64(w, "adopted", n_adopted);
+    json_u64(w, "late", m->n_late);
+    json_u64(w, "refused", m->n_refused);
+    if (m->trust_why[0])
+        json_z(w, "lastError", m->trust_why);
+    json_array(w, "domains");
+    for (size_t i = 0; m->trust && i < m->trust->n; i++) {
+        const struct tls_bundle *b = m->trust->bundles[i];
+        json_object(w, NULL);
+        json_str(w, "trustDomain", tls_bundle_trust_domain(b));
+        json_u64(w, "roots", tls_bundle_roots(b)->n);
+        json_array(w, "revocationLists");
+        for (size_t k = 0; k < tls_bundle_n_crls(b); k++)
+            write_list(w, tls_bundle_crl(b, k), clock_wall_s());
+        json_end(w);
+        json_end(w);
+    }
+    json_end(w);
+    json_end(w);
+}
+
 void report_status(const struct machine *m, struct growing *to) {
     struct json_writer w;
     size_t have = 0, cursor = 0;
@@ -94,5 +138,6 @@ void report_status(const struct machine *m, struct growing *to) {
     json_u64(&w, "late", m->n_aged[AGE_LATE]);
     json_u64(&w, "veryLate", m->n_aged[AGE_VERY_LATE]);
     json_u64(&w, "expired", m->n_aged[AGE_OVER]);
+    write_trust(&w, m);
     json_end(&w);
 }

@@ -33,7 +33,7 @@ void trust_explain(const struct tls_session *s, bool ours, enum tls_trust_verdic
     const struct tls_peer *of = ours ? tls_credential_self(tls_session_credential(s)) : tls_session_peer(s);
     char serial[2 * TLS_SERIAL_MAX + 1];
     snprintf(to, TRUST_WHY_BYTES, "%s: %s, serial %s", ours ? "our own" : "the peer's", tls_trust_text(v),
-             tls_serial_text(of->leaf.serial, of->leaf.serial_n, serial));
+             tls_serial_text(of->serial, of->serial_n, serial));
 }
 
 static void trust_judge_tunnel(struct tunnel *t) {

@@ -51,8 +51,7 @@ struct tls_trust *pki_trust_both(const struct pki *a, const struct pki *b) {
     return t;
 }
 
-struct tls_trust *pki_trust_revoking(const struct pki *p, const struct tls_cert_facts *const *revoked, size_t n,
-                                     uint64_t generation) {
+struct tls_trust *pki_trust_revoking(const struct pki *p, const struct tls_peer *const *revoked, size_t n, uint64_t generation) {
     struct tls_issuer issuer = {.key = p->key, .cert = p->root.at, .cert_n = p->root.n};
     struct tls_revoked items[8];
     struct tls_crl_spec spec = {
@@ -62,7 +61,7 @@ struct tls_trust *pki_trust_revoking(const struct pki *p, const struct tls_cert_
     struct tls_der crl;
     check(n <= array_size(items));
     for (size_t i = 0; i < n; i++) {
-        items[i] = (struct tls_revoked){.serial_n = (uint8_t)revoked[i]->serial_n, .at = p->now_s};
+        items[i] = (struct tls_revoked){.serial_n = revoked[i]->serial_n, .at = p->now_s};
         memcpy(items[i].serial, revoked[i]->serial, revoked[i]->serial_n);
     }
     check(tls_crl_make(&issuer, &spec, &crl) == 0);

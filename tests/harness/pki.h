@@ -23,8 +23,7 @@ void pki_deinit(struct pki *p);
 struct tls_trust *pki_trust_both(const struct pki *a, const struct pki *b); /* of two trust domains */
 
 /* The root with its list, which names the serials of these leaves. */
-struct tls_trust *pki_trust_revoking(const struct pki *p, const struct tls_cert_facts *const *revoked, size_t n,
-                                     uint64_t generation);
+struct tls_trust *pki_trust_revoking(const struct pki *p, const struct tls_peer *const *revoked, size_t n, uint64_t generation);
 
 struct pki_node {
     struct tls_key *key;

@@ -545,8 +545,8 @@ static void make_credentials(void) {
 }
 
 static void make_trusts(void) {
-    const struct tls_cert_facts *client = tls_credential_leaf(credentials[0][NODE_A][1]),
-                                *server = tls_credential_leaf(credentials[0][NODE_B][1]);
+    const struct tls_peer *client = tls_credential_self(credentials[0][NODE_A][1]),
+                          *server = tls_credential_self(credentials[0][NODE_B][1]);
     struct pki other;
     pki_init(&other, "cluster.local", WALL_S);
     trusts[TRUST_FIRST] = tls_trust_ref(pki.trust);

@@ -32,6 +32,13 @@ static void asks_answers_ends(void **state) {
     struct arena a = ARENA_NULL;
     struct ca_request q;
     assert_int_equal(pb_consume_ca_request(bytes->bytes, bytes->n, &a, &q), 0);
+    if (q.kind == CA_MESSAGE_BUNDLE) { /* asked first of all; the request for the certificate comes next */
+        mail_free(request);
+        request = mailbox_wait(ca, 10000);
+        assert_non_null(request);
+        bytes = container_of(request, struct mail_bytes, mail);
+        assert_int_equal(pb_consume_ca_request(bytes->bytes, bytes->n, &a, &q), 0);
+    }
     struct ca_response p = {.kind = CA_MESSAGE_SIGN, .id = q.id, .code = CA_PERMISSION_DENIED, .message = STR("not yours")};
     uint8_t *reply;
     size_t n;
