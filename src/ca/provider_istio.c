@@ -52,7 +52,7 @@ struct file_print {
 
 struct istio {
     const struct ca_options *o;
-    const struct provider_host *host;
+    struct provider_host host; /* a copy */
     char server[TLS_HOST_MAX + 2];
     struct upstream *upstream;
     struct file_print roots_file;
@@ -80,7 +80,7 @@ static void settle(struct istio *i, struct held *h, struct provider_answer *a) {
         i->n_failed++;
         snprintf(i->last_error, sizeof(i->last_error), "%s", a->why);
     }
-    i->host->answered(i->host->context, h->job, a);
+    i->host.answered(i->host.context, h->job, a);
     tls_der_list_deinit(&a->chain);
     if (a != &h->answer)
         tls_der_list_deinit(&h->answer.chain);
@@ -184,7 +184,7 @@ static void answer_came(void *owner, int32_t id, const uint8_t *bytes, size_t n)
     h->has_answer = true;
     int r = why ? 0 : upstream_roots_seen(&i->roots, &roots, peer.chain_not_after);
     if (r == 1)
-        i->host->changed(i->host->context); /* roots before the first leaf under them */
+        i->host.changed(i->host.context); /* roots before the first leaf under them */
     else if (r != 0)
         why = r > 0 ? "too many roots at once" : "no memory for its roots";
     if (why) {
@@ -232,7 +232,7 @@ static void came_up(void *owner) {
     struct istio *i = owner;
     char text[PROVIDER_WHY_BYTES];
     snprintf(text, sizeof(text), "connected to the CA at %s (%s)", i->o->istio.address, upstream_peer(i->upstream));
-    i->host->event(i->host->context, "upstream", text);
+    i->host.event(i->host.context, "upstream", text);
 }
 
 /* Calls that it carried go once more; those that waited hear why. */
@@ -242,7 +242,7 @@ static void went_down(void *owner, const char *why) {
     char text[PROVIDER_WHY_BYTES];
     snprintf(text, sizeof(text), "the CA at %s: %s", i->o->istio.address, why);
     if (strcmp(text, i->last_error) != 0)
-        i->host->event(i->host->context, "upstream", text);
+        i->host.event(i->host.context, "upstream", text);
     fail_queue(i, why);
     while ((it = list_first(&i->calls))) {
         struct held *h = list_entry(it, struct held, link);
@@ -419,7 +419,7 @@ static void look_at_roots(struct istio *i) {
         return; /* gone is not changed: the last good ones stay */
     i->roots_file = now;
     if (read_roots(i->o->istio.roots, &pem, &n, &roots, why) != 0) {
-        i->host->event(i->host->context, "reload-refused", why);
+        i->host.event(i->host.context, "reload-refused", why);
         return;
     }
     if (str_is((struct str){pem, n}, (struct str){i->roots_pem, i->roots_pem_n}))
@@ -429,7 +429,7 @@ static void look_at_roots(struct istio *i) {
     i->roots_pem_n = n;
     upstream_trust(i->upstream, roots);
     snprintf(why, sizeof(why), "ca.roots %s: changed, the channel to the CA is made anew", i->o->istio.roots);
-    i->host->event(i->host->context, "reload", why);
+    i->host.event(i->host.context, "reload", why);
 }
 
 /* ------------------------------------------------ life */
@@ -478,7 +478,7 @@ static int istio_open(const struct ca_options *o, const struct provider_host *ho
     if (!i)
         return err_origin(-ENOMEM);
     i->o = o;
-    i->host = host;
+    i->host = *host;
     i->now_s = now_s;
     list_init(&i->queue);
     list_init(&i->calls);
@@ -528,7 +528,7 @@ static int istio_turn(void *state, const struct pollfd *fds unused_arg, unsigned
         i->looked_ns = mono_ns;
         look_at_roots(i);
         if (upstream_roots_prune(&i->roots, now_s))
-            i->host->changed(i->host->context);
+            i->host.changed(i->host.context);
     }
     ask_queue(i, mono_ns);
     int ms = upstream_turn(i->upstream, mono_ns, now_s);
