@@ -112,21 +112,28 @@ static bool is_known(const struct condition *c, const struct peer_facts *f) {
     return true;
 }
 
+static const char *const clause_names[] = {[CLAUSE_TO] = "to", [CLAUSE_FROM] = "from", [CLAUSE_WHEN] = "when"};
+
+/* "ports [80, 81]" */
+static void add_condition(const struct condition *c, enum clause_kind kind, struct text *to) {
+    text_addf(to, "%s%s [", kind == CLAUSE_WHEN && c->negative ? "not " : "", field_name(c, kind));
+    for (uint32_t i = 0; i < c->n && i < VALUES_SHOWN; i++) {
+        if (i)
+            text_add(to, STR(", "));
+        add_value(c, i, to);
+    }
+    if (c->n > VALUES_SHOWN)
+        text_addf(to, ", and %u more", (unsigned)(c->n - VALUES_SHOWN));
+    text_add(to, STR("]"));
+}
+
 static void say_miss(const struct clause *c, const struct peer_facts *f, bool denies, struct text *to) {
-    static const char *const clause_names[] = {[CLAUSE_TO] = "to", [CLAUSE_FROM] = "from", [CLAUSE_WHEN] = "when"};
     const struct condition *miss = NULL;
 
     check(!match_holds(&c->matches[0], f, denies, &miss) && miss);
-    text_addf(to, "%s: %s%s [", clause_names[c->kind], c->kind == CLAUSE_WHEN && miss->negative ? "not " : "",
-              field_name(miss, c->kind));
-    for (uint32_t i = 0; i < miss->n && i < VALUES_SHOWN; i++) {
-        if (i)
-            text_add(to, STR(", "));
-        add_value(miss, i, to);
-    }
-    if (miss->n > VALUES_SHOWN)
-        text_addf(to, ", and %u more", (unsigned)(miss->n - VALUES_SHOWN));
-    text_add(to, miss->negative && is_known(miss, f) ? STR("] rules it out: ") : STR("] does not match: "));
+    text_addf(to, "%s: ", clause_names[c->kind]);
+    add_condition(miss, c->kind, to);
+    text_add(to, miss->negative && is_known(miss, f) ? STR(" rules it out: ") : STR(" does not match: "));
     add_fact(miss, f, to);
     if (c->n == 2)
         text_add(to, STR("; nor does the other entry"));
@@ -134,8 +141,31 @@ static void say_miss(const struct clause *c, const struct peer_facts *f, bool de
         text_addf(to, "; nor does any of the %u other entries", (unsigned)(c->n - 1));
 }
 
-static void say_match(const struct policy *p, const struct rule *r, struct text *to) {
-    text_add(to, r->n ? STR("every part matches") : STR("an empty rule matches everything"));
+/* The conditions of the entry that holds; one without any holds for what it left out. */
+static void say_clause(const struct clause *c, const struct peer_facts *f, bool denies, struct text *to) {
+    uint32_t i = 0;
+
+    while (i + 1 < c->n && !match_holds(&c->matches[i], f, denies, NULL))
+        i++;
+    const struct match *m = &c->matches[i];
+    text_addf(to, "%s: ", clause_names[c->kind]);
+    for (uint32_t k = 0; k < m->n; k++) {
+        if (k)
+            text_add(to, STR(" and "));
+        add_condition(&m->conditions[k], c->kind, to);
+    }
+    if (!m->n)
+        text_add(to, STR("anything"));
+}
+
+static void say_match(const struct rule *r, const struct peer_facts *f, bool denies, struct text *to) {
+    if (!r->n)
+        text_add(to, STR("an empty rule matches everything"));
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (i)
+            text_add(to, STR(", "));
+        say_clause(&r->clauses[i], f, denies, to);
+    }
     if (r->assumes)
         text_add(to, STR(", with the fields that cannot be seen at this layer taken as true"));
 }
@@ -166,7 +196,7 @@ static void tell_rule(const struct telling *t, const struct policy *p, int index
     } else {
         matched = rule_matches(r, t->facts, p->denies, &miss);
         if (matched)
-            say_match(p, r, &why);
+            say_match(r, t->facts, p->denies, &why);
         else
             say_miss(miss, t->facts, p->denies, &why);
     }

@@ -46,11 +46,12 @@ static void walks(void **state) {
                "auth - app/strict -1:3 no: STRICT for port 80: the peer has an identity\n"
                "policy DENY app/deny 0:5 no: from: namespaces [dev, t*, *p, x, and 1 more] does not match: the peer is "
                "cluster.local/ns/foo/sa/bar; nor does the other entry\n"
-               "policy ALLOW app/allow 0:7 matched: every part matches\n"
+               "policy ALLOW app/allow 0:7 matched: from: serviceAccounts [foo/bar], when: not source.ip [10.0.0.1], when: "
+               "destination.port [80]\n"
                "policy ALLOW app/allow 1:8 no: methods cannot be seen at this layer, so this rule never matches\n"
                "policy ALLOW app/none -1:9 no: no rules, so it never matches\n"
                "policy AUDIT app/audit 0:11 matched: an empty rule matches everything (AUDIT: changes nothing)\n"
-               "policy DENY app/dry 0:13 matched: every part matches (dry-run: changes nothing)\n",
+               "policy DENY app/dry 0:13 matched: from: principals [*] (dry-run: changes nothing)\n",
                "allowed by AuthorizationPolicy app/allow rule 0 at mesh:7");
     check_walk(
         &m, "to=app/web port=80 ip=10.0.0.1",
@@ -66,7 +67,7 @@ static void walks(void **state) {
     check_walk(
         &m, "to=app/web port=81 ip=10.9.0.1",
         "auth - app/strict -1:3 no: PERMISSIVE for port 81: plaintext is accepted\n"
-        "policy DENY app/deny 0:5 matched: every part matches\n"
+        "policy DENY app/deny 0:5 matched: to: notPorts [9], from: ipBlocks [10.9.0.0/16]\n"
         "policy ALLOW app/allow 0:7 no: from: serviceAccounts [foo/bar] does not match: the peer has no identity\n"
         "policy ALLOW app/allow 1:8 no: methods cannot be seen at this layer, so this rule never matches\n"
         "policy ALLOW app/none -1:9 no: no rules, so it never matches\n"
@@ -80,7 +81,7 @@ static void walks(void **state) {
                "policy ALLOW app/allow 1:8 no: methods cannot be seen at this layer, so this rule never matches\n"
                "policy ALLOW app/none -1:9 no: no rules, so it never matches\n"
                "policy AUDIT app/audit 0:11 matched: an empty rule matches everything (AUDIT: changes nothing)\n"
-               "policy DENY app/dry 0:13 matched: every part matches (dry-run: changes nothing)\n",
+               "policy DENY app/dry 0:13 matched: from: principals [*] (dry-run: changes nothing)\n",
                "denied: ALLOW policies exist, and none of them matches; the first is app/allow at mesh:7");
     check_walk(&m, "to=app/db", "auth - / -1:0 no: PERMISSIVE for port 80 (the default): plaintext is accepted\n",
                "allowed: nothing denies it, and no ALLOW policy applies");
@@ -94,7 +95,7 @@ static void l7_in_deny_is_told(void **state) {
     check_walk(
         &m, "to=app/web ip=::1",
         "auth - / -1:0 no: PERMISSIVE for port 80 (the default): plaintext is accepted\n"
-        "policy DENY app/p 0:3 matched: every part matches, with the fields that cannot be seen at this layer taken as true\n"
+        "policy DENY app/p 0:3 matched: to: anything, with the fields that cannot be seen at this layer taken as true\n"
         "policy DENY app/q 0:5 no: when: not destination.ip [10.1.0.0/16] rules it out: the destination address is 10.1.0.1\n",
         "denied by AuthorizationPolicy app/p rule 0 at mesh:3");
     mesh_deinit(&m);
