@@ -14,7 +14,7 @@ import time
 
 import peers
 from common import Skip, expect, expect_equal, pod, standard_lab
-from lab import eventually, inside, sh
+from lab import LabError, eventually, inside, sh
 
 HERE = pathlib.Path(__file__).resolve().parent
 TTL_S = 40
@@ -393,37 +393,56 @@ print(good, len(bad), bad[:3])
 """
 
 
-def case_two_envoys(lab):
-    """Two Envoys get certificates and roots by SDS, one by streams, one by delta, speak mTLS, and pass rotations without a dropped request"""
+def two_envoys(lab):
+    """Client's and server's Envoy, started once: one subscribes by streams, the other by delta."""
     client, server = pod(lab, "client"), pod(lab, "server")
     peer(peers.envoy)
-    one = lab.nodes[0]
-    two = lab.nodes[1]
-    start_envoy(lab, server, two, [listener(
-        8443, server.ip, {"direct_response": {"status": 200, "body": {"inline_string": "hello over mTLS"}}},
-        tls_socket("DownstreamTlsContext", tls_context("DELTA_GRPC", server.identity, "ALL", client.identity)))], [])
-    upstream = {"name": "server", "type": "STATIC", "load_assignment": {"cluster_name": "server", "endpoints": [{"lb_endpoints": [
-        {"endpoint": {"address": {"socket_address": {"address": server.ip, "port_value": 8443}}}}]}]},
-        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions", "explicit_http_config": {"http_protocol_options": {}},
-            "common_http_protocol_options": {"max_requests_per_connection": 3}}},
-        "transport_socket": tls_socket("UpstreamTlsContext", tls_context("GRPC", "default", "ROOTCA", server.identity))}
-    start_envoy(lab, client, one, [listener(10000, "127.0.0.1", {"route": {"cluster": "server"}})], [upstream])
+    if not hasattr(lab, "envoys"):
+        context = tls_context("DELTA_GRPC", server.identity, "ALL", client.identity)
+        hello = {"direct_response": {"status": 200, "body": {"inline_string": "hello over mTLS"}}}
+        http1 = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http_protocol_options": {}}, "common_http_protocol_options": {"max_requests_per_connection": 3}}}
+        upstream = {"name": "server", "type": "STATIC", "typed_extension_protocol_options": http1, "load_assignment": {
+            "cluster_name": "server", "endpoints": [{"lb_endpoints": [
+                {"endpoint": {"address": {"socket_address": {"address": server.ip, "port_value": 8443}}}}]}]},
+            "transport_socket": tls_socket("UpstreamTlsContext", tls_context("GRPC", "default", "ROOTCA", server.identity))}
+        lab.envoys = [start_envoy(lab, server, lab.nodes[1], [listener(8443, server.ip, hello, tls_socket("DownstreamTlsContext", context))], []),
+                      start_envoy(lab, client, lab.nodes[0], [listener(10000, "127.0.0.1", {"route": {"cluster": "server"}})], [upstream])]
     eventually("a request passes both Envoys", lambda: client.curl("http://127.0.0.1:10000/").stdout == "hello over mTLS", 30)
+    return client, server
+
+
+def envoys_refused(*where):
+    for one in where:
+        refused = {k: v for k, v in envoy_stats(one, "sds.*(update_rejected|key_rotation_failed)").items() if v != "0"}
+        expect_equal(refused, {}, f"what {one.name}'s Envoy refused")
+
+
+def all_went_well(process, seconds, least):
+    out, _ = process.communicate(timeout=seconds)
+    good, bad, which = out.strip().split(" ", 2)
+    expect_equal(bad, "0", f"requests that failed: {which}")
+    expect(int(good) > least, f"only {good} requests")
+    return int(good)
+
+
+def start_requests(where, seconds):
+    return where.popen("python3", "-c", REQUESTS, seconds, stdout=subprocess.PIPE, text=True)
+
+
+def case_two_envoys(lab):
+    """Two Envoys get certificates and roots by SDS, one by streams, one by delta, speak mTLS, and pass rotations without a dropped request"""
+    client, server = two_envoys(lab)
     before = [envoy_serials(where) for where in (client, server)]
     expect(all(before), f"Envoy shows no certificate: {before}")
-    done = client.run("python3", "-c", REQUESTS, TTL_S * 1.5, timeout=TTL_S * 3)
-    good, bad, which = done.stdout.strip().split(" ", 2)
-    expect_equal(bad, "0", f"requests that failed: {which}")
-    expect(int(good) > 100, f"only {good} requests")
-    after = [envoy_serials(where) for where in (client, server)]
-    for where, old, new in zip((client, server), before, after):
-        expect(old != new, f"{where.name}'s Envoy did not take a new certificate")
-        refused = {k: v for k, v in envoy_stats(where, "sds.*(update_rejected|key_rotation_failed)").items() if v != "0"}
-        expect_equal(refused, {}, f"what {where.name}'s Envoy refused")
-    handshakes = envoy_stats(client, "cluster.server.ssl.handshake")
-    expect(int(handshakes.get("cluster.server.ssl.handshake", 0)) > 30, f"handshakes went on: {handshakes}")
-    print(f"    {good} requests, {handshakes['cluster.server.ssl.handshake']} handshakes, 0 failed, over rotations of both sides")
+    good = all_went_well(start_requests(client, TTL_S), TTL_S * 2, 100)
+    for where, old in zip((client, server), before):
+        expect(old != envoy_serials(where), f"{where.name}'s Envoy did not take a new certificate")
+    envoys_refused(client, server)
+    handshakes = int(envoy_stats(client, "cluster.server.ssl.handshake").get("cluster.server.ssl.handshake", 0))
+    expect(handshakes > 30, f"only {handshakes} handshakes")
+    print(f"    {good} requests, {handshakes} handshakes, 0 failed, over rotations of both sides")
 
 
 # ---- bounds and ends ----
@@ -536,3 +555,51 @@ def case_workload_leaves(lab):
     client.enrolled = True
     lab.apply_workloads(wait=True)
     eventually("it is served again", lambda: "response" in fetch_status(lab, client, node.sds))
+
+
+def case_root_rollover(lab):
+    """A new root is prepared, published, activated: SDS brings both roots before any leaf of the new one; no request between Envoys fails"""
+    client, server = two_envoys(lab)
+    ctl, root = lab.program("ringwallctl"), lab.dir / "root-ca"
+    streams = [SdsClient(lab, where, node.sds).open(names=["default", "ROOTCA"]) for where, node in ((client, lab.nodes[0]), (server, lab.nodes[1]))]
+    seconds = TTL_S * 1.5
+    requests = start_requests(client, seconds)
+    old = certificates(lab.roots)
+    seen = [{"roots": None, "leaf": None} for _ in streams]
+
+    def read_on(i):
+        response = streams[i].response(TTL_S)
+        streams[i].ack(response, ["default", "ROOTCA"])
+        for secret in response["secrets"]:
+            seen[i]["leaf" if "chain" in secret else "roots"] = secret
+
+    for i in (0, 1):
+        read_on(i)
+    sh(ctl, "ca", "rollover", "prepare", "--dir", root)
+    for node in lab.nodes:
+        sh(ctl, "ca", "publish", "--dir", root, "--out", node.ca_dir)
+    for i in (0, 1):
+        while len(certificates(seen[i]["roots"]["roots"])) < 2:
+            read_on(i)
+    new = [c for c in certificates(seen[0]["roots"]["roots"]) if c not in old]
+    sh(ctl, "ca", "rollover", "activate", "--dir", root, "--leaf-ttl", f"{TTL_S}s")
+    for node in lab.nodes:
+        sh(ctl, "ca", "issue-node", "--dir", root, "--node", node.name, "--out", node.ca_dir, "--renew")
+    for i, where in enumerate((client, server)):
+        eventually(f"a leaf of the new root at {where.name}", lambda: under(lab, seen[i]["leaf"]["chain"], new) or read_on(i), TTL_S)
+        expect_equal(set(certificates(seen[i]["roots"]["roots"])), {*old, *new}, "the roots when the leaf came")
+        verify_by_openssl(lab, seen[i]["leaf"]["chain"], new[0], where.identity, seen[i]["leaf"]["key"])
+        streams[i].end()
+    lab.roots = "\n".join([*new, *old])
+    good = all_went_well(requests, seconds * 2, 100)
+    envoys_refused(client, server)
+    print(f"    {good} requests, 0 failed, over the rollover of the root")
+
+
+def under(lab, chain, roots):
+    """Does the chain end below these roots?"""
+    try:
+        verify_by_openssl(lab, chain, "\n".join(roots), "spiffe://")
+        return True
+    except LabError:
+        return False
