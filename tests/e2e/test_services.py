@@ -266,3 +266,100 @@ def case_daemon_killed(lab):
     eventually("it is used again once it is back", lambda: "server" in asked(lab, "10.96.71.5", n=10), 60)
     lab.remove("near.yaml")
     lab.apply("workloads.yaml", workloads(lab))
+
+
+def case_publish_not_ready(lab):
+    """publishNotReadyAddresses: endpoints that are not ready are used as well"""
+    serve(lab)
+    early = service("sliced", [SLICED]).replace("spec:\n", "spec:\n  publishNotReadyAddresses: true\n")
+    lab.apply("slice.yaml", endpoint_slice(lab, {"server": False, "server2": False}))
+    expect_equal(set(asked(lab, SLICED, n=4)), {"ECONNRESET"}, "who answered before")
+    lab.apply("services.yaml", services().replace(service("sliced", [SLICED]), early))
+    expect_equal(set(asked(lab, SLICED)), {"server", "server2"}, "who answered")
+    lab.apply("services.yaml", services())
+    lab.remove("slice.yaml")
+
+
+def with_spec(text, lab, name, line):
+    """A line more in the spec of one workload."""
+    address = f"  address: {pod(lab, name).ip}\n"
+    return text.replace(address, f"{address}  {line}\n")
+
+
+def case_weights(lab):
+    """Nine connections of ten to the endpoint whose weight is nine times the other's"""
+    serve(lab)
+    lab.apply("workloads.yaml", with_spec(with_spec(workloads(lab), lab, "server", "weight: 9"), lab, "server2", "weight: 1"))
+    seen = asked(lab, VIPS[0], n=400)
+    lab.apply("workloads.yaml", workloads(lab))
+    print(f"    {seen}")
+    expect(320 <= seen["server"] < 400 and seen["server"] + seen["server2"] == 400, f"who answered: {seen}")
+
+
+def case_nearest(lab):
+    """trafficDistribution PreferClose: the endpoint of the same zone while it works, the other one while it does not"""
+    fresh(lab)
+    running = serve(lab)
+    text = workloads(lab)
+    for name, place in (("client", "here/one"), ("server", "here/one"), ("server2", "here/two")):
+        text = with_spec(text, lab, name, f"locality: {place}")
+    lab.apply("workloads.yaml", text)
+    lab.apply("close.yaml", service("close", ["10.96.71.6", "fd96:71::6"], "  selector: {tier: web}\n  trafficDistribution: PreferClose\n"))
+    for address in ("10.96.71.6", "fd96:71::6"):
+        expect_equal(asked(lab, address), {"server": MANY}, f"who answered at {address}")
+    running["server"].kill()
+    expect_equal(asked(lab, "10.96.71.6"), {"server2": MANY}, "who answered when the near one was down")
+    serve(lab, "server")
+    eventually("the near one alone is used again", lambda: asked(lab, "10.96.71.6", n=10) == {"server": 10}, 30)
+    lab.remove("close.yaml")
+    lab.apply("workloads.yaml", workloads(lab))
+
+
+def case_headless(lab):
+    """A service without an address of its own: its pods are dialled themselves, over mutual TLS"""
+    serve(lab)
+    lab.apply("headless.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: headless, namespace: default}\n"
+              f"spec: {{clusterIP: None, selector: {{tier: web}}, ports: [{{name: http, port: 80, targetPort: {PORT}}}]}}\n")
+    for name in ("server", "server2"):
+        for address in (pod(lab, name).ip, pod(lab, name).ip6):
+            expect_equal(asked(lab, address, PORT, 4), {name: 4}, f"who answered at {address}")
+        line = lab.nodes[0].access_lines()[-1]
+        expect(pod(lab, name).identity in line, f"not over mutual TLS: {line}")
+    lab.remove("headless.yaml")
+
+
+def replace(lab, old, name, account):
+    """Another pod gets the old one's addresses: first the network, then every node's files, as in Kubernetes."""
+    node, index = old.node, int(old.ip.rsplit(".", 1)[1])
+    sh("ip", "-n", node.netns_name, "link", "del", f"p{node.index}-{index}")
+    del node.pods[old.name]
+    made = node.pod(name, index, service_account=account, labels={"app": name, "tier": "web"})
+    sh("ip", "-n", node.netns_name, "neigh", "flush", "dev", "br0")
+    lab.apply("workloads.yaml", workloads(lab))
+    eventually("the new pod is captured", lambda: any(p["name"] == name for p in node.ctl_json("capture")["pods"]))
+    return made
+
+
+def case_address_changes_hands(lab):
+    """A new pod at an old pod's address, with another account or the same: what was open ends, nothing new reaches the old pod"""
+    lab.apply("only.yaml", service("only", ["10.96.71.7"], "  selector: {only: me}\n"))
+    old = pod(lab, "server")
+    serve(lab, "server")
+    for name, account in (("heir", "heir"), ("namesake", "heir")):
+        old.labels["only"] = "me"
+        lab.apply("workloads.yaml", workloads(lab))
+        for address, port in ((old.ip, PORT), ("10.96.71.7", 80)):
+            expect_equal(asked(lab, address, port, 4), {old.name: 4}, f"who answered at {address} before")
+        Task(old, traffic.echo_server, PORT + 5).wait_ready()
+        flow = Task(pod(lab, "client"), traffic.ended_client_silent, old.ip, PORT + 5).wait_ready()
+        new = replace(lab, old, name, account)
+        new.labels["only"] = "me"
+        lab.apply("workloads.yaml", workloads(lab))
+        serve(lab, name)
+        expect_equal(flow.result(10)[0], "ECONNRESET", "the open flow to the old pod")
+        for address, port in ((new.ip, PORT), ("10.96.71.7", 80)):
+            expect_equal(asked(lab, address, port, 10), {name: 10}, f"who answered at {address} after")
+        line = lab.nodes[0].access_lines()[-1]
+        expect(f'dst.workload="{name}"' in line and new.identity in line, f"not the new pod: {line}")
+        old = new
+    lab.remove("only.yaml")
