@@ -434,6 +434,20 @@ def try_connect(address, port, timeout=5, *, ready):
         return errno.errorcode.get(error.errno, str(error))
 
 
+def keep_connecting(address, port, until, *, ready):
+    """Opens connection after connection, each echoes a byte, until the file `until` is there: (how many did, what the others said)."""
+    good, bad = 0, []
+    while not until.exists():
+        verdict = try_connect(address, port, ready=ready)
+        if verdict == "ok":
+            good += 1
+        else:
+            bad.append((time.strftime("%H:%M:%S"), verdict))
+        if good + len(bad) == 1:
+            ready()
+    return good, bad
+
+
 def names(address, port, *, ready):
     """What the client's socket says of both ends."""
     s = connect(address, port)
