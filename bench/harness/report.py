@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The same results as a table for a terminal, and as a page with plots."""
+
+import html
+import subprocess
+
+
+def number(x):
+    if x == 0:
+        return "0"
+    if abs(x) >= 100:
+        return f"{x:,.0f}"
+    return f"{x:.3g}"
+
+
+def titles(document):
+    seen = {}
+    for row in document["results"]:
+        seen.setdefault((row["scenario"], row["metric"]), (row["unit"], row["better"]))
+    return seen
+
+
+def table(document, results, peers, baseline):
+    """A row a scenario and metric, a column a peer; under each figure its ratio to the baseline with the lowest and highest."""
+    m = document["machine"]
+    lines = [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; load {m['load']:.2f} at the start; "
+             f"{document['rounds']} round(s) of {document['seconds']:g} s",
+             f"medians; (x..) is the ratio to {baseline}, paired by round: median [lowest-highest]", ""]
+    by = {(r["scenario"], r["peer"], r["metric"]): r for r in document["results"]}
+    cells = [["scenario", "metric", *peers]]
+    for (scenario, metric), (unit, better) in titles(document).items():
+        row = [scenario, f"{metric} {unit} ({'more' if better == 'higher' else 'less'} is better)"]
+        for peer in peers:
+            r = by.get((scenario, peer, metric))
+            if not r:
+                row.append("-")
+                continue
+            text = number(r["median"])
+            ratio = results.ratio(scenario, metric, peer, baseline) if peer != baseline else None
+            if ratio:
+                text += f" (x{ratio[0]:.2f}"
+                text += f" [{ratio[1]:.2f}-{ratio[2]:.2f}])" if document["rounds"] > 1 else ")"
+            row.append(text)
+        cells.append(row)
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cells]
+    for f in document["failed"]:
+        lines.append(f"failed: {f['scenario']} with {f['peer']}: {f['why'].splitlines()[0]}")
+    return "\n".join(lines)
+
+
+def plot(to, title, unit, rows):
+    """Bars with whiskers (lowest to highest), one a peer."""
+    data = "\n".join(f'{i} {r["median"]} {r["min"]} {r["max"]} "{r["peer"]}"' for i, r in enumerate(rows))
+    for suffix, terminal in (("svg", "svg size 720,360 dynamic font 'sans,12'"), ("png", "pngcairo size 1080,540 font 'sans,13'")):
+        script = f"""set terminal {terminal}
+set output "{to}.{suffix}"
+set title "{title}"
+set ylabel "{unit}"
+set yrange [0:*]
+set style fill solid 0.6
+set boxwidth 0.6
+set grid ytics
+set xtics rotate by -20
+unset key
+$data << EOD
+{data}
+EOD
+plot $data using 1:2:xtic(5) with boxes lc rgb "#4477aa", $data using 1:2:3:4 with yerrorbars lc rgb "#333333" pt 0
+"""
+        subprocess.run(["gnuplot"], input=script, text=True, check=True, timeout=60, capture_output=True)
+
+
+def page(document, results, peers, baseline, directory):
+    directory.mkdir(parents=True, exist_ok=True)
+    body = [f"<h1>ringwall-bench</h1><pre>{html.escape(table(document, results, peers, baseline))}</pre>"]
+    for (scenario, metric), (unit, better) in titles(document).items():
+        rows = [r for p in peers for r in document["results"] if (r["scenario"], r["peer"], r["metric"]) == (scenario, p, metric)]
+        name = f"{scenario}-{metric}".replace(" ", "-")
+        plot(directory / name, f"{scenario}: {metric} ({'more' if better == 'higher' else 'less'} is better)", unit, rows)
+        body.append(f'<figure><a href="{name}.png"><img src="{name}.svg" alt="{html.escape(scenario)} {html.escape(metric)}"></a></figure>')
+    style = "body{font-family:sans-serif;max-width:80em;margin:2em auto}figure{display:inline-block;margin:.5em}pre{overflow-x:auto}"
+    (directory / "index.html").write_text(
+        f"<!doctype html><meta charset=utf-8><title>ringwall-bench</title><style>{style}</style>\n" + "\n".join(body) + "\n")
