@@ -11,9 +11,7 @@
 #include <ringwall/base/err.h>
 #include <ringwall/base/log.h>
 #include <ringwall/base/thread.h>
-#include <ringwall/mail/ask.h>
 #include <ringwall/mail/bytes.h>
-#include <ringwall/wire/json.h>
 
 #include "local.h"
 #include "outside.h"

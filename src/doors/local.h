@@ -12,7 +12,7 @@
 #include "pump.h"
 #include "sds_state.h"
 
-enum { STRANGERS_MAX = 32, CALLS_MAX = 4096 };
+enum { STRANGERS_MAX = 32, CALLS_MAX = 16384 };
 
 struct local {
     struct list link;    /* in doors.locals or doors.dead */

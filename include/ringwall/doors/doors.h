@@ -22,8 +22,8 @@ struct doors;
 typedef int (*doors_caller_fn)(void *context, const struct capture_peer *p, uint32_t *ret_id, char why[CAPTURE_WHY_BYTES]);
 
 enum {
-    DOORS_CONNECTIONS_MAX = 1024,
-    DOORS_CONNECTIONS_OF_WORKLOAD_MAX = 64,
+    DOORS_CONNECTIONS_MAX = 4096,
+    DOORS_CONNECTIONS_OF_WORKLOAD_MAX = 32,
     DOORS_STREAMS_OF_CONNECTION_MAX = 32,
     DOORS_MESSAGE_MAX = 64 * 1024, /* a request */
     DOORS_MAILBOX_MAX = 65536,
@@ -31,7 +31,7 @@ enum {
 
 struct doors_options {
     /* Its own, made by app because others must know it first (DOORS_MAILBOX_MAX): mail_credential and mail_trust from
-     * identity; mail_pod (without descriptors) and mail_pod_gone from main; mail_bytes from the CA; mail_ask from admin. */
+     * identity; mail_pod (without descriptors) and mail_pod_gone from main; mail_bytes from the CA. */
     struct mailbox *mailbox;
     struct mailbox *ca;       /* takes mail_bytes */
     struct mailbox *identity; /* takes mail_credential_want */
