@@ -215,15 +215,17 @@ static int add_running(struct join *j, struct str ns, struct str name) {
 }
 
 static int collect_running(struct join *j) {
-    if (map_init(&j->running, 0))
+    struct str last = STR_NULL;
+    if (map_init(&j->running, j->input.n_workloads))
         return err_origin(-ENOMEM);
     for (size_t i = 0; i < j->input.n_workloads; i++) {
         const struct workload_spec *w = j->input.workloads[i];
         int r = add_running(j, w->ns, w->service_account.n ? w->service_account : STR("default"));
-        if (r == 0)
+        if (r == 0 && !str_is(last, w->ns))
             r = add_running(j, w->ns, STR_NULL);
         if (r)
             return r;
+        last = w->ns;
     }
     return 0;
 }

@@ -314,7 +314,7 @@ static bool near_label(struct builder *b, const struct policy *p, const struct l
 
 /* Looking for labels costs a pass over all workloads: only for the first few. */
 static void say_unbound(struct builder *b, const struct policy *p, const struct origin *at, unsigned *n_guesses) {
-    enum { GUESSES_MAX = 16 };
+    enum { GUESSES_MAX = 4 };
     char bytes[256];
     struct text hint = TEXT_OVER(bytes);
     struct label near;

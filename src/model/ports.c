@@ -32,6 +32,13 @@ struct port_uses {
     bool undeclared;
 };
 
+struct port_notes {
+    struct map map;
+    uint8_t asked[(UINT16_MAX + 1) / 8]; /* ports that some policy names, and 0: of others nothing is noted */
+};
+
+static bool is_asked(const struct port_notes *n, uint16_t port) { return n->asked[port / 8] >> port % 8 & 1; }
+
 static void each_list(const struct policy_spec *s, void (*fn)(void *context, const char *field, const struct text_list *l),
                       void *context) {
     for (size_t r = 0; r < s->n_rules; r++) {
@@ -69,9 +76,9 @@ static void take_values(void *context, const char *field, const struct text_list
             u->items[u->n++] = (struct port_use){.item = &l->items[i], .field = field, .port = (uint16_t)port};
 }
 
-static struct port_note *note_of(struct builder *b, struct map *notes, const struct policy_group *g, uint16_t port) {
+static struct port_note *note_of(struct builder *b, struct port_notes *notes, const struct policy_group *g, uint16_t port) {
     struct port_key key = {.group = g, .port = port};
-    struct map_node *node = map_find(notes, &key, sizeof(key));
+    struct map_node *node = map_find(&notes->map, &key, sizeof(key));
 
     if (node)
         return map_entry(node, struct port_note, node);
@@ -79,12 +86,12 @@ static struct port_note *note_of(struct builder *b, struct map *notes, const str
     if (!note)
         return NULL;
     note->key = key;
-    check(map_insert(notes, &note->node, &note->key, sizeof(note->key)) == 0);
+    check(map_insert(&notes->map, &note->node, &note->key, sizeof(note->key)) == 0);
     return note;
 }
 
-static void note_exposed(struct builder *b, struct map *notes, const struct workload *w, uint16_t port) {
-    for (unsigned g = 0; g < POLICY_GROUPS; g++) {
+static void note_exposed(struct builder *b, struct port_notes *notes, const struct workload *w, uint16_t port) {
+    for (unsigned g = 0; is_asked(notes, port) && g < POLICY_GROUPS; g++) {
         const struct policy_group *group = w->policies->groups[g];
         struct port_note *note = group->has_ports ? note_of(b, notes, group, port) : NULL;
         if (note)
@@ -92,14 +99,15 @@ static void note_exposed(struct builder *b, struct map *notes, const struct work
     }
 }
 
-static void note_service(struct builder *b, struct map *notes, const struct service *s, const struct service_endpoint *e,
+static void note_service(struct builder *b, struct port_notes *notes, const struct service *s, const struct service_endpoint *e,
                          bool from_slices) {
     for (size_t i = 0; i < s->n_ports; i++) {
         uint16_t target = service_target_port(e, &s->ports[i], from_slices);
         if (!target)
             continue;
         note_exposed(b, notes, e->workload, target);
-        for (unsigned g = 0; target != s->ports[i].port && g < POLICY_GROUPS; g++) {
+        bool other = target != s->ports[i].port && is_asked(notes, s->ports[i].port);
+        for (unsigned g = 0; other && g < POLICY_GROUPS; g++) {
             const struct policy_group *group = e->workload->policies->groups[g];
             struct port_note *note = group->has_ports ? note_of(b, notes, group, s->ports[i].port) : NULL;
             if (note && !note->service) {
@@ -110,7 +118,7 @@ static void note_service(struct builder *b, struct map *notes, const struct serv
     }
 }
 
-static void note_all(struct builder *b, struct map *notes) {
+static void note_all(struct builder *b, struct port_notes *notes) {
     const struct world *w = b->world;
 
     for (size_t i = 0; i < w->n_workloads && !b->failed; i++) {
@@ -128,14 +136,14 @@ static void note_all(struct builder *b, struct map *notes) {
     }
 }
 
-static const struct port_note *look_up(const struct map *notes, const struct policy_group *g, uint16_t port) {
+static const struct port_note *look_up(const struct port_notes *notes, const struct policy_group *g, uint16_t port) {
     struct port_key key = {.group = g, .port = port};
-    struct map_node *node = map_find(notes, &key, sizeof(key));
+    struct map_node *node = map_find(&notes->map, &key, sizeof(key));
     return node ? map_entry(node, struct port_note, node) : NULL;
 }
 
 /* What the notes of one group say of one of its policies. */
-static void match(const struct map *notes, const struct policy_group *g, struct port_uses *u) {
+static void match(const struct port_notes *notes, const struct policy_group *g, struct port_uses *u) {
     u->undeclared |= look_up(notes, g, 0) != NULL;
     for (size_t i = 0; i < u->n; i++) {
         const struct port_note *note = look_up(notes, g, u->items[i].port);
@@ -149,11 +157,11 @@ static void match(const struct map *notes, const struct policy_group *g, struct 
     }
 }
 
-static void match_all(struct builder *b, const struct map *notes, struct port_uses *by_policy) {
+static void match_all(struct builder *b, const struct port_notes *notes, struct port_uses *by_policy) {
     size_t cursor = 0;
     struct map seen = MAP_NULL;
 
-    if (map_init(&seen, 0) < 0) {
+    if (map_init(&seen, b->tables.n_nodes) < 0) {
         b->failed = true;
         return;
     }
@@ -200,24 +208,29 @@ static void tell(struct builder *b, const struct policy *p, const struct port_us
 void build_port_warnings(struct builder *b) {
     size_t n = b->world->n_policies;
     struct port_uses *by_policy = build_scratch(b, sizeof(*by_policy), n);
-    struct map notes = MAP_NULL;
+    struct port_notes *notes = build_scratch(b, sizeof(*notes), 1);
     bool any = false;
 
-    for (size_t i = 0; by_policy && i < n && !b->failed; i++) {
+    for (size_t i = 0; by_policy && notes && i < n && !b->failed; i++) {
         struct policy *p = &b->world->policies[i];
         size_t n_values = p->has_ports && !p->for_l7 ? n_ports_of(b->policy_specs[i]) : 0;
         by_policy[i].items = build_scratch(b, sizeof(struct port_use), n_values);
         if (by_policy[i].items)
             each_list(b->policy_specs[i], take_values, &by_policy[i]);
         any |= by_policy[i].n > 0;
+        for (size_t k = 0; k < by_policy[i].n; k++)
+            notes->asked[by_policy[i].items[k].port / 8] |= (uint8_t)(1u << by_policy[i].items[k].port % 8);
     }
-    if (any && !b->failed && map_init(&notes, 0) < 0)
+    if (!any || b->failed)
+        return;
+    notes->asked[0] |= 1;
+    if (map_init(&notes->map, b->world->n_workloads * 2) < 0) {
         b->failed = true;
-    if (any && !b->failed) {
-        note_all(b, &notes);
-        match_all(b, &notes, by_policy);
-        for (size_t i = 0; i < n && !b->failed; i++)
-            tell(b, &b->world->policies[i], &by_policy[i]);
+        return;
     }
-    map_deinit(&notes);
+    note_all(b, notes);
+    match_all(b, notes, by_policy);
+    for (size_t i = 0; i < n && !b->failed; i++)
+        tell(b, &b->world->policies[i], &by_policy[i]);
+    map_deinit(&notes->map);
 }
