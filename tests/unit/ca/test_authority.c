@@ -2,6 +2,7 @@
  * Goal: the CA signs what it authenticated and nothing else, in the profile of facts/identity.md 1.5, and keeps a record.
  * Method: encoded requests at the authority's door, one rule broken at a time; the leaf is read back field by field. After
  * each refusal the record has one more line that says so, and none more that something was issued. */
+#include <dirent.h>
 #include <string.h>
 
 #include <ringwall/base/clock.h>
@@ -210,6 +211,108 @@ static void refusals(void **state) {
     expect_refusal(&a, world, now + (CA_NODE_DAYS + 1) * 86400L, CA_INTERNAL, "expired");
 }
 
+/* A CSR that openssl makes from these arguments. */
+static struct ask ask_with(const char *arguments) {
+    struct ask a = ask_for(client, client);
+    char command[4096], path[400], *pem;
+    size_t n;
+    snprintf(path, sizeof(path), "%s/csr.pem", base);
+    snprintf(command, sizeof(command), "openssl req -new -nodes -subj / -keyout /dev/null %s -out %s 2>/dev/null", arguments, path);
+    if (system(command) != 0)
+        fail_msg("%s", command);
+    assert_int_equal(io_read_file(path, 1 << 20, &pem, &n), 0);
+    growing_deinit(&a.pem);
+    growing_add(&a.pem, (struct str){pem, n});
+    free(pem);
+    a.q.csr_pem = (struct str){a.pem.at, a.pem.n};
+    return a;
+}
+
+#define EC "-newkey ec -pkeyopt ec_paramgen_curve:"
+#define SAN "-addext subjectAltName="
+#define CLIENT_HEX \
+    "73:70:69:66:66:65:3a:2f:2f:63:6c:75:73:74:65:72:2e:6c:6f:63:61:6c:2f:6e:73:2f:64:65:66:61:75:6c:74:2f:73:61:2f:63:6c:69:65:" \
+    "6e:74"
+
+static void hostile_requests(void **state) {
+    static const struct {
+        const char *arguments, *word;
+    } rows[] = {
+        {EC "P-256 " SAN "URI:spiffe://cluster.local/ns/default/sa/client,URI:spiffe://cluster.local/ns/default/sa/elsewhere",
+         "names something"},
+        {EC "P-256 " SAN "URI:spiffe://cluster.local/ns/default/sa/client,DNS:localhost", "names something"},
+        {EC "P-256 " SAN "DNS:spiffe", "names something"},
+        {EC "P-256 " SAN "URI:spiffe://cluster.local/ns/default/sa/Client", "names something"},
+        {EC "P-256 " SAN "DER:30:33:86:31:" CLIENT_HEX ":00:2e:65:76:69:6c", "names something"},
+        {EC "P-256 " SAN "DER:30:80:86:2b", "read"},
+        {EC "P-224", "kind"},
+        {EC "P-521", "kind"},
+        {"-newkey rsa:1024", "small"},
+        {"-newkey ed25519", "kind"},
+    };
+    for (size_t i = 0; i < array_size(rows); i++) {
+        struct ask a = ask_with(rows[i].arguments);
+        expect_refusal(&a, world, clock_wall_s(), CA_INVALID_ARGUMENT, rows[i].word);
+    }
+    static const char *const good[] = {EC "P-256",
+                                       EC "P-384",
+                                       "-newkey rsa:2048",
+                                       "-newkey rsa:3072",
+                                       EC "P-256 " SAN "URI:spiffe://cluster.local/ns/default/sa/client",
+                                       EC "P-256 -addext keyUsage=keyCertSign -addext basicConstraints=CA:TRUE"};
+    for (size_t i = 0; i < array_size(good); i++) {
+        struct ask a = ask_with(good[i]);
+        struct arena arena = ARENA_NULL;
+        struct tls_der_list one = TLS_DER_LIST_NULL;
+        struct tls_cert_facts f;
+        struct ca_response p = answer_at(&a.q, world, &arena, clock_wall_s());
+        assert_int_equal(p.code, CA_OK);
+        assert_int_equal(tls_certs_from_pem(p.chain[0], 1, &one), 0);
+        assert_int_equal(tls_cert_read(one.items[0].at, one.items[0].n, &f), 0);
+        assert_string_equal(f.uri, client); /* whatever it named or did not, and no right that it asked for */
+        assert_false(f.is_ca || f.key_cert_sign);
+        tls_der_list_deinit(&one);
+        arena_deinit(&arena);
+        ask_deinit(&a);
+    }
+}
+
+/* Every request of the fuzzer's corpus, as it is and cut short. */
+static void corpus(void **state) {
+    char path[1024];
+    const char *folder = getenv("CSR_CORPUS");
+    assert_non_null(folder);
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    struct dirent *e;
+    size_t n_files = 0, n_refused = 0;
+    while ((e = readdir(dir))) {
+        char *bytes;
+        size_t n;
+        snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
+        if (e->d_name[0] == '.' || io_read_file(path, 1 << 20, &bytes, &n) != 0)
+            continue;
+        for (unsigned i = 0; i < 3; i++) {
+            struct tls_der der = {.at = (uint8_t *)bytes, .n = n >> i};
+            struct ask a = ask_for(client, client);
+            struct arena arena = ARENA_NULL;
+            size_t issued = count_in_record("\"event\":\"issued\"");
+            growing_deinit(&a.pem);
+            assert_int_equal(tls_der_to_pem(&der, "CERTIFICATE REQUEST", &a.pem), 0);
+            a.q.csr_pem = (struct str){a.pem.at, a.pem.n};
+            struct ca_response p = answer_at(&a.q, world, &arena, clock_wall_s());
+            assert_int_equal(count_in_record("\"event\":\"issued\"") - issued, p.code == CA_OK ? 1 : 0);
+            n_refused += p.code != CA_OK;
+            arena_deinit(&arena);
+            ask_deinit(&a);
+        }
+        free(bytes);
+        n_files++;
+    }
+    closedir(dir);
+    assert_true(n_files > 0 && n_refused >= 2 * n_files);
+}
+
 static void clamped_to_issuer(void **state) {
     struct arena arena = ARENA_NULL;
     struct ask a = ask_for(client, client);
@@ -373,9 +476,16 @@ static void watched(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(leaf_profile),    cmocka_unit_test(refusals),    cmocka_unit_test(clamped_to_issuer),
-        cmocka_unit_test(malformed_bytes), cmocka_unit_test(bundle),      cmocka_unit_test(on_record),
-        cmocka_unit_test(by_certificate),  cmocka_unit_test(server_leaf), cmocka_unit_test(watched)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(leaf_profile),
+                                       cmocka_unit_test(refusals),
+                                       cmocka_unit_test(hostile_requests),
+                                       cmocka_unit_test(corpus),
+                                       cmocka_unit_test(clamped_to_issuer),
+                                       cmocka_unit_test(malformed_bytes),
+                                       cmocka_unit_test(bundle),
+                                       cmocka_unit_test(on_record),
+                                       cmocka_unit_test(by_certificate),
+                                       cmocka_unit_test(server_leaf),
+                                       cmocka_unit_test(watched)};
     return cmocka_run_group_tests(tests, make, unmake);
 }
