@@ -176,6 +176,8 @@ int h2_feed(struct h2 *h, const uint8_t *bytes, size_t n, uint64_t now_ns) {
         return h2_flooded(h);
     if (h->verdict || h->closing) /* by a callback */
         return h->verdict;
+    if (!h2_limits_blocks(&h->limits, now_ns))
+        return h2_flooded(h);
     if (taken < 0 || ending(h)) {
         h2_note(h, nghttp2_session_terminate_session(h->ng, H2_PROTOCOL_ERROR));
         h->verdict = H2_BROKEN;
@@ -347,6 +349,7 @@ void h2_stream_reset(struct h2 *h, int32_t id, uint32_t error) {
         return;
     s->resetting = true;
     list_unlink(&s->ready);
+    h->limits.n_blocks_fair += !h->server && !s->responded; /* its answer may be on its way */
     h2_note(h, nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, id, error));
 }
 

@@ -76,6 +76,7 @@ static int got_request(struct h2 *h, const nghttp2_frame *frame, bool end) {
     if (!s)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     s->remote_end = end;
+    h->limits.n_blocks_fair++;
     if (nghttp2_session_set_stream_user_data(h->ng, s->id, s)) { /* closed already */
         s->forgotten = true;
         h2_stream_gone(h, s, H2_NO_ERROR);
@@ -106,10 +107,12 @@ static int got_headers(struct h2 *h, const nghttp2_frame *frame) {
             if (!is_interim(h->block)) {
                 s->responded = true;
                 s->remote_end = end;
+                h->limits.n_blocks_fair++;
                 if (!h2_stream_silent(s))
                     h->cb->response(h->owner, s->id, s->context, h->block->items, h->block->n, end);
             }
         } else if (s && end) {
+            h->limits.n_blocks_fair++;
             if (h->cb->trailers && !h2_stream_silent(s)) /* of no use to a tunnel */
                 h->cb->trailers(h->owner, s->id, s->context, h->block->items, h->block->n);
             got_end(h, s);

@@ -2,8 +2,9 @@
  * wire/h2_limits.c - flood limits over frame headers
  *
  * Counted is what costs us work and the peer nothing: every frame that moves no application byte (PING, SETTINGS, PRIORITY,
- * empty DATA, dribbled windows, unknown frames). Resets are counted by h2_in.c, with the same rates. A header block is bounded
- * in bytes and in frames, because its cost is paid before its end is seen (CVE-2024-27316). */
+ * empty DATA, dribbled windows, unknown frames), and header blocks that say nothing (1xx, closed streams). Resets are counted by
+ * h2_in.c, with the same rates. A header block is bounded in bytes and in frames, because its cost is paid before its end is seen
+ * (CVE-2024-27316). */
 #include "h2_limits.h"
 
 enum { NS_PER_S = 1000000000, HEAD_BYTES = 9 };
@@ -49,6 +50,7 @@ static bool frame_allowed(struct h2_limits *l, uint64_t now_ns) {
 
     switch (l->head[3]) {
     case HEADERS:
+        l->n_blocks++;
         return block_grows(l, length, true);
     case CONTINUATION:
         return block_grows(l, length, false);
@@ -67,6 +69,14 @@ static bool frame_allowed(struct h2_limits *l, uint64_t now_ns) {
         break;
     }
     return !idle || h2_rate_take(&l->control, now_ns, H2_CONTROL_MAX_PER_S);
+}
+
+bool h2_limits_blocks(struct h2_limits *l, uint64_t now_ns) {
+    /* The newest may not be complete yet: it is judged with the next. */
+    for (; l->n_blocks - l->n_blocks_fair - l->n_blocks_idle > 1; l->n_blocks_idle++)
+        if (!h2_rate_take(&l->control, now_ns, H2_CONTROL_MAX_PER_S))
+            return false;
+    return true;
 }
 
 bool h2_limits_feed(struct h2_limits *l, const uint8_t *bytes, size_t n, uint64_t now_ns) {

@@ -23,6 +23,8 @@ bool h2_rate_take(struct h2_rate *r, uint64_t now_ns, unsigned per_s); /* false:
 
 struct h2_limits {
     struct h2_rate resets, control, provoked;
+    /* Header blocks begun; those that were worth their while, or may come for what we gave up; the others, as far as counted. */
+    int64_t n_blocks, n_blocks_fair, n_blocks_idle;
     uint32_t payload_left; /* of the frame being read */
     uint32_t block_bytes;  /* of the header block being read */
     uint16_t preface_left;
@@ -32,4 +34,6 @@ struct h2_limits {
     uint8_t head[9 + 4];
 };
 void h2_limits_init(struct h2_limits *l, bool server);
+/* After the bytes were understood: are there too many header blocks that said nothing? false: flood */
+bool h2_limits_blocks(struct h2_limits *l, uint64_t now_ns) must_check;
 bool h2_limits_feed(struct h2_limits *l, const uint8_t *bytes, size_t n, uint64_t now_ns) must_check; /* false: flood */

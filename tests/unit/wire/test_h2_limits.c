@@ -143,6 +143,51 @@ static void endless_header_blocks_end_the_session(void **state) {
     }
 }
 
+/* Header blocks that say nothing: 1xx without end, and blocks for a stream that we gave up. */
+static void idle_header_blocks_are_a_flood(void **state) {
+    static const struct line early[] = {{":status", "103"}, {"x", "y"}}, late[] = {{":status", "200"}};
+    for (unsigned given_up = 0; given_up < 2; given_up++) {
+        struct raw r = {0};
+        struct side *s = side_new(false);
+        struct seen seen[SEEN_MAX];
+        unsigned rounds;
+        raw_frame(&r, F_SETTINGS, 0, 0, NULL, 0);
+        assert_int_equal(raw_feed(&r, s, SECOND), 0);
+        int32_t id = side_connect(s, 0, false)->id;
+        side_frames(s, seen, SEEN_MAX);
+        if (given_up) {
+            h2_stream_forget(s->h, id);
+            side_frames(s, seen, SEEN_MAX);
+        }
+        raw_headers(&r, (uint32_t)id, 0, given_up ? late : early, given_up ? 1 : 2);
+        assert_int_equal(flood(s, &r, TOO_MANY, 0, &rounds), H2_FLOOD);
+        assert_true(rounds > H2_CONTROL_MAX_PER_S && rounds <= 2 * H2_CONTROL_MAX_PER_S + 8);
+        free(r.bytes);
+        side_free(s);
+    }
+}
+
+/* However many requests are given up, and answered all the same: that is nobody's flood. */
+static void late_answers_are_no_flood(void **state) {
+    static const struct line late[] = {{":status", "200"}};
+    struct raw r = {0};
+    struct side *s = side_new(false);
+    struct seen seen[SEEN_MAX];
+    raw_frame(&r, F_SETTINGS, 0, 0, NULL, 0);
+    assert_int_equal(raw_feed(&r, s, SECOND), 0);
+    for (unsigned i = 0; i < 5 * H2_CONTROL_MAX_PER_S; i++) {
+        s->n_flows = 0;
+        int32_t id = side_connect(s, 0, false)->id;
+        side_frames(s, seen, SEEN_MAX);
+        h2_stream_forget(s->h, id);
+        side_frames(s, seen, SEEN_MAX);
+        raw_headers(&r, (uint32_t)id, 0, late, 1);
+        assert_int_equal(raw_feed(&r, s, SECOND), 0);
+    }
+    free(r.bytes);
+    side_free(s);
+}
+
 static void replies_to_a_peer_that_does_not_read_are_bounded(void **state) {
     static const uint8_t zeros[8] = {0};
     struct raw r = {0};
@@ -205,6 +250,8 @@ static void a_rate_allows_a_burst_of_two_seconds_and_then_its_pace(void **state)
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(control_floods_end_the_session),
+        cmocka_unit_test(idle_header_blocks_are_a_flood),
+        cmocka_unit_test(late_answers_are_no_flood),
         cmocka_unit_test(dribbled_windows_are_a_flood_and_honest_ones_are_not),
         cmocka_unit_test(rapid_resets_end_the_session),
         cmocka_unit_test(endless_header_blocks_end_the_session),
