@@ -69,11 +69,10 @@ void trust_step(struct worker *w) {
 }
 
 void trust_arrived(struct worker *w, struct tls_trust *trust) {
-    bool same = w->trust && w->trust->generation == trust->generation;
+    if (w->trust && trust->generation <= w->trust->generation)
+        return;
     tls_trust_unref(w->trust);
     w->trust = tls_trust_ref(trust);
-    if (same)
-        return;
     w->trust_judging = true;
     credentials_recheck(w);
 }

@@ -82,7 +82,7 @@ void judge_begin(struct worker *w, const struct world *world);
 void judge_step(struct worker *w);
 /* trust.c */
 struct tls_trust;
-void trust_arrived(struct worker *w, struct tls_trust *trust); /* takes a reference */
+void trust_arrived(struct worker *w, struct tls_trust *trust); /* takes a reference, unless it is an older generation */
 void trust_step(struct worker *w);
 /* drain.c */
 void drain_begin(struct worker *w, uint64_t deadline_ns, struct mailbox *reply); /* takes the reference; may be NULL */

@@ -136,8 +136,21 @@ void lab_credential(struct lab *l, unsigned node, const char *sa, const struct i
     post_all(l, node, make_trust, l->pki.trust);
     pki_leaf(&l->pki, NULL, spec.identity, PKI_FLAWLESS, &spec.key, &spec.chain);
     assert_int_equal(tls_credential_new(&spec, clock_wall_s(), &o.credential, &why), 0);
+    l->nodes[node].self = *tls_credential_self(o.credential);
     post_all(l, node, make_credential, &o);
     tls_credential_unref(o.credential);
+}
+
+void lab_trust(struct lab *l, unsigned node, struct tls_trust *trust) {
+    struct lab_node *n = &l->nodes[node];
+    for (unsigned i = 0; i < n->n_workers; i++)
+        assert_int_equal(mailbox_post(proxy_mailbox(n->proxy, i), &mail_trust_new(trust, i, n->mailbox)->mail), 0);
+    for (unsigned done = 0; done < n->n_workers;) {
+        struct mail *m = mailbox_wait(n->mailbox, LAB_WAIT_S * 1000);
+        assert_non_null(m);
+        done += m->type == &mail_trust_type;
+        mail_free(m);
+    }
 }
 
 struct pod_order {

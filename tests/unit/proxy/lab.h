@@ -30,6 +30,7 @@ struct lab_node {
     struct proxy *proxy;
     struct mailbox *mailbox; /* answers and credential requests */
     struct worker_stats stats[4];
+    struct tls_peer self; /* of its newest credential */
     unsigned n_workers;
 };
 struct lab {
@@ -49,6 +50,7 @@ void lab_deinit(struct lab *l);                                    /* asserts th
 void lab_world(struct lab *l, const char *more);                   /* LAB_MESH and these lines */
 void lab_world_at(struct lab *l, unsigned node, const char *text); /* these lines only, and for one node alone */
 void lab_credential(struct lab *l, unsigned node, const char *sa, const struct identity *holder, uint64_t generation);
+void lab_trust(struct lab *l, unsigned node, struct tls_trust *trust); /* waits until all its workers adopted it */
 void lab_pod(struct lab *l, unsigned node, uint32_t id, const char *name, const char *ip4, const char *ip6, bool outbound);
 void lab_drain(struct lab *l, unsigned node, uint64_t in_ns);          /* waits for all workers' answers */
 uint64_t lab_count(const struct lab *l, unsigned node, size_t offset); /* a counter summed over workers */
