@@ -22,7 +22,7 @@ import tasks  # noqa: E402
 from common import Skip  # noqa: E402
 from lab import LabError  # noqa: E402
 
-MODULES = ["flows", "ends", "identity", "ca", "keys", "doors", "outside", "policy", "services", "explain", "closed", "living", "hostile", "attacks", "starting", "lab"]
+MODULES = ["flows", "ends", "identity", "ca", "revoke", "keys", "doors", "outside", "policy", "services", "explain", "closed", "living", "hostile", "attacks", "starting", "lab"]
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "runtime error:", "ERROR: LeakSanitizer")
 
 

@@ -270,6 +270,22 @@ def steady(address, port, seconds, *, ready):
     return n
 
 
+def until_broken(address, port, *, ready):
+    """One connection that echoes a little all the time; how it was broken, and when (monotonic)."""
+    s = connect(address, port)
+    s.sendall(b"x")
+    s.recv(1)
+    ready()
+    while True:
+        try:
+            s.sendall(b"x")
+            if not s.recv(1):
+                return "eof", time.monotonic()
+        except OSError as error:
+            return errno.errorcode.get(error.errno, str(error)), time.monotonic()
+        time.sleep(0.02)  # the pace of the traffic, nothing waits for it
+
+
 def hold_many(address, port, n, *, ready):
     """Holds n connections that have each echoed one byte; says when the last of them ended and how many by a reset."""
     selector, echoed, resets = selectors.DefaultSelector(), 0, 0
