@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
 #include <ringwall/tls/web.h>
 
@@ -65,4 +66,9 @@ int tls_web_client_new(struct tls_bundle *roots, struct str host, struct tls_con
     snprintf(x->web->host, sizeof(x->web->host), STR_FMT, STR_ARG(host));
     *ret = take_ptr(x);
     return 0;
+}
+
+int tls_web_client_show(struct tls_context *x, const struct tls_credential *c) {
+    check(x->web && x->web->roots);
+    return err_trace(context_load(x->ctx, tls_credential_chain(c), tls_credential_key(c)));
 }

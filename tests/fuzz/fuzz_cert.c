@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Foreign bytes as a certificate, alone and in a chain: split at the first byte's value, leaf and issuer. */
 #include <ringwall/base/check.h>
-#include <ringwall/tls/cert.h>
+#include <ringwall/tls/web.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
@@ -23,5 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     struct tls_trust trust = {.bundles = &bundle, .n = r == 0};
     enum tls_trust_verdict v = tls_chain_verify(&trust, &chain, TLS_ROLE_CLIENT, 1900000000, NULL, NULL, &peer);
     check(v != TLS_TRUST_OK || peer.identity.n > 0);
+    if (r == 0) /* as a server's */
+        tls_server_verify(bundle, &chain, STR("ca.example"), 1900000000);
     return 0;
 }

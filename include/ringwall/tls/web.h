@@ -25,4 +25,6 @@ enum tls_trust_verdict tls_server_verify(const struct tls_bundle *roots, const s
 int tls_web_server_new(const struct tls_key *key, const struct tls_der_list *chain, struct tls_context **ret) must_check;
 /* A reference of roots is taken; its trust domain says nothing here. 1: no valid host. */
 int tls_web_client_new(struct tls_bundle *roots, struct str host, struct tls_context **ret) must_check;
+/* A client shows this certificate to a server that asks. */
+int tls_web_client_show(struct tls_context *x, const struct tls_credential *c) must_check;
 /* For tls_session_new: `trust` judges a server's clients; a client's sessions need none. */
