@@ -201,8 +201,10 @@ static const struct method *method_find(const struct door *door, struct str path
 }
 
 static void refuse_call(struct local *l, int32_t id, const struct method *m, enum grpc_code code, const char *why) {
+    static struct log_limit limit;
     count_refusal(l->doors, code);
-    write_line(l, m, NULL, code, why, false);
+    if (log_limit_allows(&limit, REFUSED_LINES_S_MAX))
+        write_line(l, m, NULL, code, why, false);
     grpc_server_finish(l->grpc, id, code, str_of(why));
     local_touch(l);
 }
@@ -242,14 +244,19 @@ static void on_call(void *owner, int32_t id, struct str path, const struct grpc_
         refuse_call(l, id, m, GRPC_UNAVAILABLE, "the daemon is stopping");
         return;
     }
+    if (!l->pod && !rate_allows(&l->rate, doors_now(d), CALLS_OF_STRANGER_S_MAX)) {
+        refuse_call(l, id, m, GRPC_RESOURCE_EXHAUSTED, "too many calls a second");
+        return;
+    }
     enum grpc_code code = attest(l, &pod, why);
     local_set_pod(l, code == GRPC_OK ? pod : NULL);
     if (code != GRPC_OK) {
         refuse_call(l, id, m, code, why);
         return;
     }
-    if (l->pod->n_connections > DOORS_CONNECTIONS_OF_WORKLOAD_MAX || counter_get(&d->stats->streams) >= CALLS_MAX) {
-        refuse_call(l, id, m, GRPC_RESOURCE_EXHAUSTED, "too many connections of this workload, or calls in all");
+    if (l->pod->n_connections > DOORS_CONNECTIONS_OF_WORKLOAD_MAX || counter_get(&d->stats->streams) >= CALLS_MAX ||
+        !rate_allows(&l->pod->calls, doors_now(d), CALLS_OF_WORKLOAD_S_MAX)) {
+        refuse_call(l, id, m, GRPC_RESOURCE_EXHAUSTED, "too many connections of this workload, calls a second, or calls in all");
         return;
     }
     struct call *c = call_new(l, id, m);
@@ -264,13 +271,8 @@ static void on_call(void *owner, int32_t id, struct str path, const struct grpc_
 
 /* A client that writes faster than anybody needs to is not answered any more. */
 static bool message_allowed(struct call *c) {
-    uint64_t now = doors_now(c->doors);
-    if (now - c->heard_window_ns >= NS_PER_S) {
-        c->heard_window_ns = now;
-        c->n_in_window = 0;
-    }
     c->n_heard++;
-    return ++c->n_in_window <= DOORS_MESSAGES_S_MAX;
+    return rate_allows(&c->messages, doors_now(c->doors), DOORS_MESSAGES_S_MAX);
 }
 
 static void on_message(void *owner, int32_t id, const uint8_t *bytes, size_t n) {

@@ -12,7 +12,13 @@
 #include "pump.h"
 #include "sds_state.h"
 
-enum { STRANGERS_MAX = 32, CALLS_MAX = 16384 };
+enum {
+    STRANGERS_MAX = 32,
+    CALLS_OF_STRANGER_S_MAX = 10,   /* on one connection */
+    CALLS_OF_WORKLOAD_S_MAX = 1000, /* an answer costs about 0.1 ms of the thread */
+    REFUSED_LINES_S_MAX = 50,       /* of callers that are nobody's: more are counted, not written */
+    CALLS_MAX = 16384,
+};
 
 struct local {
     struct list link;    /* in doors.locals or doors.dead */
@@ -26,6 +32,7 @@ struct local {
     struct list calls;     /* of struct call */
     uint64_t idle_ns;      /* since when it has no call */
     bool had_call;
+    struct rate rate; /* of calls, as a stranger's */
 };
 
 struct call;
@@ -52,8 +59,8 @@ struct call {
     uint32_t pod_id;
     uint64_t began_ns;
     uint64_t hold_ns; /* since when it waits for what is not there yet; 0: it does not */
-    uint64_t n_sent, n_heard, heard_window_ns;
-    unsigned n_in_window;
+    uint64_t n_sent, n_heard;
+    struct rate messages;
     bool started;          /* its request came */
     uint64_t sent_version; /* Workload API streams: of what was sent last */
     struct sds_state sds;

@@ -20,12 +20,24 @@ struct holder {
     struct list calls;                 /* of struct call, by its link `in_holder` */
     size_t n_workloads;
 };
+struct rate { /* so many a second, counted in windows of one */
+    uint64_t window_ns;
+    unsigned n;
+};
+static inline bool rate_allows(struct rate *r, uint64_t now_ns, unsigned n_per_s) {
+    if (now_ns - r->window_ns >= 1000000000) {
+        r->window_ns = now_ns;
+        r->n = 0;
+    }
+    return ++r->n <= n_per_s;
+}
 struct vault_pod { /* an enrolled workload */
     struct map_node by_id;
     uint32_t id;
     char uid[POD_UID_MAX];
     struct holder *holder;
     size_t n_connections;
+    struct rate calls;
 };
 struct vault_bundle {          /* of one trust domain */
     struct tls_bundle *bundle; /* the trust's */

@@ -362,6 +362,24 @@ static void callers_that_are_not_known(void **state) {
     client_close(&c);
 }
 
+static void strangers_are_slowed(void **state) {
+    struct scene *s = *state;
+    __atomic_store_n(&s->verdict, CAPTURE_CALLER_STRANGER, __ATOMIC_RELAXED);
+    struct client c;
+    client_open(&c, s, SDS_PATH_STREAM);
+    for (unsigned i = 0; i < 50; i++) {
+        while (!c.finished)
+            assert_true(client_hears(&c, LONG_MS));
+        if (c.code != GRPC_PERMISSION_DENIED)
+            break;
+        int32_t id;
+        c.finished = false;
+        assert_int_equal(grpc_client_call(c.grpc, SDS_PATH_STREAM, NULL, 0, 0, clock_mono_ns(), &id), 0);
+    }
+    assert_int_equal(c.code, GRPC_RESOURCE_EXHAUSTED);
+    client_close(&c);
+}
+
 static void who_leaves_or_changes_is_heard(void **state) {
     struct scene *s = *state;
     struct sds_stream t;
@@ -519,9 +537,16 @@ static void a_second_daemon_is_told(void **state) {
 int main(void) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, make, unmake)
     const struct CMUnitTest tests[] = {
-        CASE(what_is_missing_is_held),    CASE(trust_is_confirmed_by_the_clients),     CASE(lists_only_when_they_cover_all),
-        CASE(callers_that_are_not_known), CASE(who_leaves_or_changes_is_heard),        CASE(svids_are_whole_and_withdrawn),
-        CASE(jwts_come_from_the_ca),      CASE(jwt_keys_are_watched_and_acknowledged), CASE(a_second_daemon_is_told),
+        CASE(what_is_missing_is_held),
+        CASE(trust_is_confirmed_by_the_clients),
+        CASE(lists_only_when_they_cover_all),
+        CASE(callers_that_are_not_known),
+        CASE(strangers_are_slowed),
+        CASE(who_leaves_or_changes_is_heard),
+        CASE(svids_are_whole_and_withdrawn),
+        CASE(jwts_come_from_the_ca),
+        CASE(jwt_keys_are_watched_and_acknowledged),
+        CASE(a_second_daemon_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
