@@ -4,6 +4,8 @@
  * client says or what changes here, and which names must go out then. */
 #include <string.h>
 
+#include <ringwall/base/rng.h>
+
 #include "sds_state.h"
 #include "unit.h"
 
@@ -40,12 +42,16 @@ static size_t names_of(const char *text, struct sds_name *to, char (*store)[2]) 
     return n;
 }
 
+static size_t take_now(struct stage *g, size_t items[SDS_ITEMS_MAX]) {
+    for (size_t i = 0; i < g->s.n_items; i++)
+        g->s.items[i].now = g->versions[(unsigned char)g->s.items[i].name[0]];
+    return sds_state_take(&g->s, g->now_ns, items);
+}
+
 static void see_sent(struct stage *g, const char *expected, size_t index) {
     size_t items[SDS_ITEMS_MAX];
     char seen[64] = "";
-    for (size_t i = 0; i < g->s.n_items; i++)
-        g->s.items[i].now = g->versions[(unsigned char)g->s.items[i].name[0]];
-    size_t n = sds_state_take(&g->s, g->now_ns, items);
+    size_t n = take_now(g, items);
     for (size_t i = 0; i < n; i++)
         strncat(seen, g->s.items[items[i]].name, 1);
     if (strcmp(seen, expected ? expected : "") != 0)
@@ -56,7 +62,7 @@ static void see_sent(struct stage *g, const char *expected, size_t index) {
     }
 }
 
-static void hear(struct stage *g, const struct step *t, size_t index) {
+static enum sds_heard hear_any(struct stage *g, const struct step *t) {
     char store[SDS_ITEMS_MAX + 2][2], gone_store[8][2], nonce[SDS_MARK_BYTES] = "", version[SDS_MARK_BYTES] = "";
     struct sds_name names[SDS_ITEMS_MAX + 2], gone_names[8];
     struct str gone[8];
@@ -79,6 +85,11 @@ static void hear(struct stage *g, const struct step *t, size_t index) {
     a.has_error = t->say == NACK;
     enum sds_heard heard;
     assert_int_equal(sds_state_hear(&g->s, &a, &heard), 0);
+    return heard;
+}
+
+static void hear(struct stage *g, const struct step *t, size_t index) {
+    enum sds_heard heard = hear_any(g, t);
     if (heard != t->heard)
         fail_msg("step %zu heard %d, not %d", index, heard, t->heard);
 }
@@ -254,6 +265,56 @@ static void marks_are_of_one_stream(void **state unused_arg) {
     assert_string_not_equal(one, two);
 }
 
+/* Any client: what went out is never repeated without cause, one response at most waits, roots never wait for leaves, and once
+ * the client answers all, it has all. */
+static void any_client(void **state unused_arg) {
+    struct rng rng;
+    rng_seed(&rng, 4);
+    for (unsigned walk = 0; walk < 2000; walk++) {
+        struct stage g = {.now_ns = second};
+        bool delta = rng_below(&rng, 2) == 1;
+        sds_state_init(&g.s, delta, rng_u64(&rng));
+        for (unsigned i = 0; i < 60; i++) {
+            static const char *const sets[] = {"a", "b,R", "a,b,R,S", "S", "c,a", NULL};
+            static const enum say says[] = {SAY, ACK, NACK, STALE, FORGED, OLD_VERSION};
+            struct step t = {.say = says[rng_below(&rng, array_size(says))],
+                             .names = sets[rng_below(&rng, array_size(sets))],
+                             .gone = delta ? sets[rng_below(&rng, array_size(sets))] : NULL};
+            if (rng_below(&rng, 3) == 0)
+                g.versions[(unsigned char)"abcRS"[rng_below(&rng, 5)]] += rng_below(&rng, 2) + 1;
+            else if (rng_below(&rng, 6) == 0)
+                g.now_ns += rng_below(&rng, 2 * SDS_ANSWER_WAIT_NS);
+            else
+                hear_any(&g, &t);
+            size_t items[SDS_ITEMS_MAX], n = take_now(&g, items);
+            assert_true(n == 0 || !g.s.waiting || g.now_ns >= g.s.sent_ns + SDS_ANSWER_WAIT_NS);
+            bool leaves = false, changed_root = false;
+            for (size_t k = 0; k < n; k++) {
+                const struct sds_item *item = &g.s.items[items[k]];
+                assert_true(item->now != 0 && (item->asked || item->now != item->sent));
+                changed_root = changed_root || (item->root && item->sent != 0);
+                leaves = leaves || !item->root;
+                assert_true(!leaves || !item->root);
+            }
+            assert_false(leaves && changed_root);
+            if (n > 0)
+                sds_state_sent(&g.s, items, n, g.now_ns);
+        }
+        /* A client that behaves from now on. */
+        for (unsigned i = 0; i < 4; i++) {
+            struct step ack = {.say = ACK, .names = delta ? NULL : "a,b,R,S"};
+            size_t items[SDS_ITEMS_MAX], n;
+            hear_any(&g, &ack);
+            n = take_now(&g, items);
+            if (n > 0)
+                sds_state_sent(&g.s, items, n, g.now_ns);
+        }
+        for (size_t i = 0; i < g.s.n_items && !g.s.wildcard; i++)
+            assert_true(g.s.items[i].now == 0 || (g.s.items[i].now == g.s.items[i].sent && !g.s.items[i].asked));
+        sds_state_deinit(&g.s);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_is_answered_ack_is_not),
@@ -270,6 +331,7 @@ int main(void) {
         cmocka_unit_test(too_many_names),
         cmocka_unit_test(settling_and_starving),
         cmocka_unit_test(marks_are_of_one_stream),
+        cmocka_unit_test(any_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
