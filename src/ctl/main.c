@@ -90,7 +90,7 @@ static void usage(FILE *to) {
     fprintf(to, "usage: ringwallctl [-s SOCKET] [-o table|json] COMMAND ...\n\n"
                 "Asks a running ringwall, and works on mesh and CA directories without one.\n\n");
     for (size_t i = 0; i < array_size(commands); i++)
-        fprintf(to, "  %-16s %s\n", commands[i].name, commands[i].text);
+        fprintf(to, "  %-20s %s\n", commands[i].name, commands[i].text);
     fprintf(to, "\n  -s, --socket SOCKET   the daemon's admin socket (default " CTL_SOCKET_DEFAULT ")\n"
                 "  -o, --output FORM     table or json\n"
                 "  -h, --help            this text; behind a command: its options and an example\n"

@@ -46,7 +46,8 @@ ALLOW = POLICY.format(name="allow", namespace="default", action="ALLOW", field="
 BROKEN = ALLOW.replace("  action", "  acton")
 TO = ("--to", "default/server", "--port", "8080")
 COMMANDS = ["status", "workloads", "services", "policies", "certs", "connections", "denials", "capture", "capture detach", "authz check",
-            "authn tls-check", "lint", "policy diff", "ca init", "ca issue-node", "ca show", "check", "log-level", "drain", "dump"]
+            "authn tls-check", "lint", "policy diff", "ca init", "ca issue-node", "ca publish", "ca show", "ca verify", "ca revoke", "ca rollover status", "ca rollover prepare",
+            "ca rollover activate", "ca rollover prune", "ca audit verify", "check", "log-level", "drain", "dump"]
 
 
 class CommandLine(cli.Cli):
@@ -78,7 +79,7 @@ class CommandLine(cli.Cli):
             (("lint",), "needs the mesh directory"),
             (("policy", "diff"), "needs the mesh directory"),
             (("policy",), "did you mean 'policy diff'"),
-            (("ca",), "needs another word: ca init, ca issue-node, ca show"),
+            (("ca",), "needs another word: ca init, ca issue-node, ca publish, ca show"),
             (("ca", "--dir", "x"), "needs another word"),
             (("help", "xyzzy"), "no command 'xyzzy'"),
             (("ca", "init"), "needs --dir"),
@@ -263,7 +264,8 @@ class Ca(cli.Cli):
         for name in ("deep/root", "n1"):
             self.assertEqual(stat.S_IMODE((self.dir / name).stat().st_mode), 0o700)
             self.assertEqual(stat.S_IMODE((self.dir / name / "ca-key.pem").stat().st_mode), 0o600)
-            self.assertEqual({p.name for p in (self.dir / name).iterdir()}, {"ca-key.pem", "ca-cert.pem", "cert-chain.pem", "root-cert.pem"})
+            record = {"ca-audit.jsonl", "ca-audit.jsonl.last"} if name == "deep/root" else set()
+            self.assertEqual({p.name for p in (self.dir / name).iterdir()}, {"ca-key.pem", "ca-cert.pem", "cert-chain.pem", "root-cert.pem"} | record)
         self.assertEqual((self.dir / "n1/root-cert.pem").read_text(), (self.dir / "deep/root/ca-cert.pem").read_text())
         rows = self.expect_json(0, "ca", "show", "--dir", "n1")
         self.assertEqual([(r["role"], r["subject"]) for r in rows], [("signing", "O=td.test, CN=node-1"), ("root", "O=td.test")])
