@@ -26,12 +26,16 @@ struct audit {
     struct audit_link head; /* the last line that is flushed */
     struct audit_link next; /* the last line that is pending; head when none is */
     struct growing pending;
+    uint64_t noted;   /* the line in FILE.last; UINT64_MAX: unknown */
+    bool ragged;      /* bytes of a failed write stand behind n_bytes */
     bool only_stream; /* no regular file (a device): no FILE.last, no parts */
 };
 
 struct audit *audit_close(struct audit *a) {
     if (!a)
         return NULL;
+    if (a->last_fd >= 0)
+        ignore_result(audit_settle(a)); /* a crash here would do the same */
     fd_close(a->fd);
     fd_close(a->last_fd);
     growing_deinit(&a->pending);
@@ -140,6 +144,8 @@ static int rotate(struct audit *a) {
         if (rename(from, to) < 0 && errno != ENOENT)
             return err_origin(-errno);
     }
+    if (fdatasync(a->fd) < 0)
+        return err_origin(-errno);
     cleanup_fd int fd = open(a->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
         return err_origin(-errno);
@@ -149,25 +155,51 @@ static int rotate(struct audit *a) {
     return 0;
 }
 
+/* FILE.last comes second: after a crash it may be behind the chain, which is no harm, but never ahead of it. */
+int audit_settle(struct audit *a) {
+    if (a->noted == a->head.seq || a->only_stream)
+        return 0;
+    if (fdatasync(a->fd) < 0)
+        return err_origin(-errno);
+    int r = write_last(a, &a->head);
+    if (r == 0 && fdatasync(a->last_fd) < 0)
+        r = -errno;
+    if (r == 0)
+        a->noted = a->head.seq;
+    return err_trace(r);
+}
+
+/* What a failed write left behind the last good line goes before anything else is written. */
+static int mend(struct audit *a) {
+    if (a->ragged && ftruncate(a->fd, (off_t)a->n_bytes) < 0)
+        return err_origin(-errno);
+    a->ragged = false;
+    return 0;
+}
+
 int audit_flush(struct audit *a, bool durable) {
     if (!a->pending.n)
         return 0;
-    int r = a->n_bytes > 0 && a->n_bytes + a->pending.n > a->part_bytes ? rotate(a) : 0;
-    if (r == 0)
+    struct audit_link before = a->head;
+    int r = mend(a);
+    if (r == 0 && a->n_bytes > 0 && a->n_bytes + a->pending.n > a->part_bytes)
+        r = rotate(a);
+    uint64_t n_before = a->n_bytes;
+    if (r == 0) {
         r = write_whole(a->fd, a->pending.at, a->pending.n);
-    if (r == 0 && durable && fdatasync(a->fd) < 0)
-        r = -errno;
-    if (r == 0)
-        r = write_last(a, &a->next);
-    if (r == 0 && durable && !a->only_stream && fdatasync(a->last_fd) < 0)
-        r = -errno;
-    if (r != 0 && !a->only_stream)
-        ignore_result(ftruncate(a->fd, (off_t)a->n_bytes)); /* a part of the lines may stand there; the next start mends it too */
+        a->ragged = r != 0 && !a->only_stream;
+    }
     if (r == 0) {
         a->n_bytes += a->pending.n;
         a->head = a->next;
-    } else
-        a->next = a->head;
+        r = durable ? audit_settle(a) : 0;
+    }
+    if (r != 0) { /* all of it is taken back */
+        a->ragged |= a->n_bytes != n_before;
+        a->n_bytes = n_before;
+        a->head = a->next = before;
+        a->noted = UINT64_MAX; /* unknown: it is written anew */
+    }
     a->pending.n = 0;
     return r;
 }

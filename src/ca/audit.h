@@ -28,10 +28,13 @@ struct audit_entry {
 /* part_bytes 0: AUDIT_PART_BYTES. A file that a crash has torn, or that was cut, is mended: a line says so. ret_found (may be NULL)
  * is a text for the log when that happened, else empty. */
 int audit_open(const char *path, size_t part_bytes, int64_t now_s, struct audit **ret, char ret_found[AUDIT_WHY_BYTES]) must_check;
-struct audit *audit_close(struct audit *a); /* what was not flushed is lost */
+struct audit *audit_close(struct audit *a); /* settles; what was not flushed is lost */
 int audit_add(struct audit *a, int64_t now_s, const struct audit_entry *e) must_check;
-/* durable: the disk has it before the return. After a failure nothing that was added since the last flush is on record. */
+/* durable: the disk has it before the return; else FILE.last is left for audit_settle, for it must never be ahead of FILE. After a
+ * failure nothing that was added since the last flush is on record. */
 int audit_flush(struct audit *a, bool durable) must_check;
+/* Makes durable what was flushed without being so, and notes the last line: about once a second. */
+int audit_settle(struct audit *a) must_check;
 bool audit_is_dirty(const struct audit *a);
 uint64_t audit_last(const struct audit *a, char ret_hash[65]); /* of what was flushed */
 

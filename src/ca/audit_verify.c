@@ -147,7 +147,7 @@ static int check_last(struct walk *w, const char *path) {
     struct audit_link last;
     snprintf(name, sizeof(name), "%s.last", path);
     int r = io_read_file(name, 4096, &text, &n);
-    if (r == -ENOENT && w->report.n_lines == 0)
+    if ((r == -ENOENT || (r == 0 && n == 0)) && w->report.n_lines == 0)
         return 0;
     if (r < 0 || !audit_last_parse((struct str){text, n}, &last)) {
         say(w->why, "%s: is missing or cannot be read: whether lines are missing at the end cannot be told", name);

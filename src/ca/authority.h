@@ -66,6 +66,7 @@ struct authority {
     struct arena jwks_arena;
     struct jwks *jwks; /* NULL: nobody is believed */
     char jwks_why[128];
+    uint64_t settled_ns;
     struct tls_key *jwt_key;
     char jwt_kid[JWS_KID_MAX];
     struct growing jwks_own; /* public half of jwt_key, a key set */

@@ -3,6 +3,7 @@
  * mended and said; the size is bounded without a break in the chain.
  * Method: records are written, then their bytes are spoiled in each way; the verifier's words must name the line. */
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -290,6 +291,63 @@ static void full_disk(void **state) {
     audit_close(a);
 }
 
+/* A refusal needs no disk of its own: its note comes later, so that it is never ahead of the chain. */
+static void settled_later(void **state) {
+    struct audit *a;
+    struct audit_report report;
+    char why[AUDIT_WHY_BYTES], *last;
+    size_t n;
+    clear();
+    assert_int_equal(audit_open(path, 0, now, &a, NULL), 0);
+    assert_int_equal(audit_verify(path, &report, why), 0); /* nothing yet, and nothing missing */
+    add(a, "spiffe://cluster.local/ns/default/sa/client", 1);
+    assert_int_equal(audit_flush(a, false), 0);
+    assert_int_equal(io_read_file(last_path, 4096, &last, &n), 0);
+    assert_int_equal(n, 0);
+    free(last);
+    assert_int_equal(audit_settle(a), 0);
+    assert_int_equal(audit_verify(path, &report, why), 0);
+    add(a, "spiffe://cluster.local/ns/default/sa/client", 2);
+    assert_int_equal(audit_flush(a, false), 0);
+    assert_int_equal(audit_verify(path, &report, why), 0); /* the note is behind: no harm */
+    assert_int_equal(report.last, 2);
+    audit_close(a);
+    put("", 0);
+    expect_found("truncated: lines 1 to 2"); /* closing has settled */
+}
+
+/* A disk that fills up in the middle of a line, and is emptied: nothing of the failed lines is left. */
+static void full_and_free_again(void **state) {
+    struct rlimit before, small;
+    struct audit *a;
+    struct audit_report report;
+    char why[AUDIT_WHY_BYTES];
+    clear();
+    assert_int_equal(audit_open(path, 0, now, &a, NULL), 0);
+    for (unsigned i = 1; i <= 3; i++)
+        add(a, "spiffe://cluster.local/ns/default/sa/client", i);
+    assert_int_equal(audit_flush(a, true), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    small = before;
+    small.rlim_cur = 1200; /* some bytes into the fourth line */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (unsigned i = 4; i <= 6; i++) {
+        add(a, "spiffe://cluster.local/ns/default/sa/client", i);
+        add(a, "spiffe://cluster.local/ns/default/sa/client", 100 + i);
+        add(a, "spiffe://cluster.local/ns/default/sa/client", 200 + i);
+        assert_true(audit_flush(a, true) < 0);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, handler);
+    add(a, "spiffe://cluster.local/ns/default/sa/client", 7);
+    assert_int_equal(audit_flush(a, true), 0);
+    audit_close(a);
+    if (audit_verify(path, &report, why) != 0)
+        fail_msg("%s", why);
+    assert_int_equal(report.last, 4);
+}
+
 /* Bytes of a stranger in a line do not make another line, nor a line too long. */
 static void hostile_text(void **state) {
     struct audit *a;
@@ -330,10 +388,17 @@ static void foreign(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),   cmocka_unit_test(changed),   cmocka_unit_test(missing_swapped_repeated),
-        cmocka_unit_test(goes_on), cmocka_unit_test(torn),      cmocka_unit_test(cut_then_continued),
-        cmocka_unit_test(rotated), cmocka_unit_test(full_disk), cmocka_unit_test(hostile_text),
-        cmocka_unit_test(foreign)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(whole),
+                                       cmocka_unit_test(changed),
+                                       cmocka_unit_test(missing_swapped_repeated),
+                                       cmocka_unit_test(goes_on),
+                                       cmocka_unit_test(torn),
+                                       cmocka_unit_test(cut_then_continued),
+                                       cmocka_unit_test(rotated),
+                                       cmocka_unit_test(full_disk),
+                                       cmocka_unit_test(settled_later),
+                                       cmocka_unit_test(full_and_free_again),
+                                       cmocka_unit_test(hostile_text),
+                                       cmocka_unit_test(foreign)};
     return cmocka_run_group_tests(tests, make, unmake);
 }
