@@ -15,6 +15,7 @@ import time
 import peers
 from common import Skip, expect, expect_equal, pod, standard_lab
 from lab import LabError, eventually, inside, sh
+from test_keys import forms_of, is_sanitized, search
 
 HERE = pathlib.Path(__file__).resolve().parent
 TTL_S = 40
@@ -512,6 +513,24 @@ def case_keys_stay_out_of_logs(lab):
         data = path.read_bytes()
         for what in (lines[1].encode(), scalar, scalar.hex().encode(), base64.b64encode(scalar)):
             expect(what not in data, f"key bytes in {path}")
+
+
+def case_keys_stay_in_secret_memory(lab):
+    """A key that was given out, by both doors, stands in the daemon's memory only where no core file has it"""
+    node, client = lab.nodes[0], pod(lab, "client")
+    stream = SdsClient(lab, client, node.sds).open(names=["default"])
+    key = stream.response()["secrets"][0]["key"]
+    watch = spiffe(client, node, "watch")
+    expect(json.loads(watch.stdout.readline())["key"], "no SVID")
+    lines = [line for line in key.splitlines() if not line.startswith("-----")]
+    scalar = base64.b64decode("".join(lines))[36:68]
+    plain, hidden = search(node.daemon.pid, {**forms_of(scalar), "PEM": lines[1].encode()})
+    watch.stdin.close()
+    watch.wait(10)
+    stream.end()
+    expect("big-endian" in hidden, "the search does not even find the key where it must be")
+    if not is_sanitized(lab):
+        expect_equal(plain, set(), "the key in memory that can be dumped")
 
 
 def case_restart(lab):
