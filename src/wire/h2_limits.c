@@ -4,7 +4,9 @@
  * Counted is what costs us work and the peer nothing: every frame that moves no application byte (PING, SETTINGS, PRIORITY,
  * empty DATA, dribbled windows, unknown frames), and header blocks that say nothing (1xx, closed streams). Resets are counted by
  * h2_in.c, with the same rates. A header block is bounded in bytes and in frames, because its cost is paid before its end is seen
- * (CVE-2024-27316). */
+ * (CVE-2024-27316).
+ * Peers answer what we send with control frames, gRPC's own library with several for each small message, so each DATA and HEADERS
+ * frame of ours earns the peer a few. */
 #include "h2_limits.h"
 
 enum { NS_PER_S = 1000000000, HEAD_BYTES = 9 };
@@ -23,6 +25,8 @@ bool h2_rate_take(struct h2_rate *r, uint64_t now_ns, unsigned per_s) {
 }
 
 void h2_limits_init(struct h2_limits *l, bool server) { *l = (struct h2_limits){.preface_left = server ? H2_PREFACE_BYTES : 0}; }
+
+void h2_limits_earn(struct h2_limits *l) { l->earned = (uint16_t)min_of(l->earned + H2_EARNED_A_FRAME, (int)H2_EARNED_MAX); }
 
 static uint32_t be24(const uint8_t *b) { return (uint32_t)b[0] << 16 | (uint32_t)b[1] << 8 | b[2]; }
 
@@ -68,7 +72,13 @@ static bool frame_allowed(struct h2_limits *l, uint64_t now_ns) {
     default:
         break;
     }
-    return !idle || h2_rate_take(&l->control, now_ns, H2_CONTROL_MAX_PER_S);
+    if (!idle)
+        return true;
+    if (l->earned > 0) {
+        l->earned--;
+        return true;
+    }
+    return h2_rate_take(&l->control, now_ns, H2_CONTROL_MAX_PER_S);
 }
 
 bool h2_limits_blocks(struct h2_limits *l, uint64_t now_ns) {

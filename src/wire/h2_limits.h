@@ -12,6 +12,8 @@ enum {
     H2_HEADER_BLOCK_MAX = 128 * 1024, /* compressed bytes of one header block, over all its frames */
     H2_CONTINUATIONS_MAX = 8,         /* frames of one header block after the first */
     H2_WINDOW_TINY = 64,              /* a WINDOW_UPDATE below this counts as control */
+    H2_EARNED_A_FRAME = 4,            /* control frames that a frame of ours is worth: window updates, a PING, a SETTINGS */
+    H2_EARNED_MAX = 1000,
     H2_PREFACE_BYTES = 24,
 };
 
@@ -29,11 +31,13 @@ struct h2_limits {
     uint32_t block_bytes;  /* of the header block being read */
     uint16_t preface_left;
     uint8_t block_frames;
-    uint8_t n_head; /* bytes of head[] known */
-    uint8_t n_look; /* payload bytes wanted behind the header */
+    uint16_t earned; /* control frames that are answers to what we sent, not yet come */
+    uint8_t n_head;  /* bytes of head[] known */
+    uint8_t n_look;  /* payload bytes wanted behind the header */
     uint8_t head[9 + 4];
 };
 void h2_limits_init(struct h2_limits *l, bool server);
+void h2_limits_earn(struct h2_limits *l); /* we sent a DATA or HEADERS frame */
 /* After the bytes were understood: are there too many header blocks that said nothing? false: flood */
 bool h2_limits_blocks(struct h2_limits *l, uint64_t now_ns) must_check;
 bool h2_limits_feed(struct h2_limits *l, const uint8_t *bytes, size_t n, uint64_t now_ns) must_check; /* false: flood */

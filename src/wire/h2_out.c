@@ -70,6 +70,8 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
     struct h2_stream *s = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
     bool end = (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
 
+    if (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS)
+        h2_limits_earn(&h->limits);
     if (end && s) {
         s->local_end = true;
         /* The answer is complete; the peer need not finish what it wanted to send (RFC 9113 section 8.1). */

@@ -229,6 +229,23 @@ static void the_reader_counts_the_same_in_every_cut(void **state) {
     free(r.bytes);
 }
 
+static void answers_to_what_we_sent_are_no_flood(void **state) {
+    static const uint8_t ping[] = {0, 0, 8, F_PING, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8};
+    struct h2_limits l;
+    unsigned n = 0;
+    h2_limits_init(&l, false);
+    for (unsigned sent = 0; sent < 10000; sent++) { /* all in the same moment */
+        h2_limits_earn(&l);
+        for (unsigned i = 0; i < H2_EARNED_A_FRAME; i++)
+            assert_true(h2_limits_feed(&l, ping, sizeof(ping), SECOND));
+    }
+    for (unsigned sent = 0; sent < 10000; sent++) /* what was not answered does not add up without end */
+        h2_limits_earn(&l);
+    while (h2_limits_feed(&l, ping, sizeof(ping), SECOND))
+        n++;
+    assert_in_range(n, H2_EARNED_MAX + 2 * H2_CONTROL_MAX_PER_S - 1, H2_EARNED_MAX + 2 * H2_CONTROL_MAX_PER_S + 1);
+}
+
 static void a_rate_allows_a_burst_of_two_seconds_and_then_its_pace(void **state) {
     struct h2_rate rate = {0};
     uint64_t now = 5 * (uint64_t)SECOND;
@@ -253,6 +270,7 @@ int main(void) {
         cmocka_unit_test(idle_header_blocks_are_a_flood),
         cmocka_unit_test(late_answers_are_no_flood),
         cmocka_unit_test(dribbled_windows_are_a_flood_and_honest_ones_are_not),
+        cmocka_unit_test(answers_to_what_we_sent_are_no_flood),
         cmocka_unit_test(rapid_resets_end_the_session),
         cmocka_unit_test(endless_header_blocks_end_the_session),
         cmocka_unit_test(replies_to_a_peer_that_does_not_read_are_bounded),
