@@ -693,6 +693,9 @@ static void tunnel_open_step(struct tunnel *t) {
         tunnel_end(t, CLOSE_TLS_FAILED, tls_session_error(t->tls));
         return;
     }
+    /* Its last flows' last bytes may take their time; FLUSH would not wait for a slow reader. */
+    if (t->n_legs == 0 && (t->out.n_bytes || t->plain.n_bytes))
+        return;
     if (t->n_legs == 0 && (t->retired || h2_finished(t->h2)))
         tunnel_end(t, t->worker->draining ? CLOSE_DRAIN : CLOSE_FINISHED, NULL);
     else if (h2_finished(t->h2))
