@@ -26,9 +26,10 @@ struct audit {
     struct audit_link head; /* the last line that is flushed */
     struct audit_link next; /* the last line that is pending; head when none is */
     struct growing pending;
-    uint64_t noted;   /* the line in FILE.last; UINT64_MAX: unknown */
-    bool ragged;      /* bytes of a failed write stand behind n_bytes */
-    bool only_stream; /* no regular file (a device): no FILE.last, no parts */
+    uint64_t noted;     /* the line in FILE.last; UINT64_MAX: unknown */
+    bool note_is_loose; /* FILE.last is written and not flushed */
+    bool ragged;        /* bytes of a failed write stand behind n_bytes */
+    bool only_stream;   /* no regular file (a device): no FILE.last, no parts */
 };
 
 struct audit *audit_close(struct audit *a) {
@@ -156,16 +157,25 @@ static int rotate(struct audit *a) {
 }
 
 /* FILE.last comes second: after a crash it may be behind the chain, which is no harm, but never ahead of it. */
-int audit_settle(struct audit *a) {
+static int note(struct audit *a) {
     if (a->noted == a->head.seq || a->only_stream)
         return 0;
     if (fdatasync(a->fd) < 0)
         return err_origin(-errno);
     int r = write_last(a, &a->head);
-    if (r == 0 && fdatasync(a->last_fd) < 0)
+    if (r != 0)
+        return err_trace(r);
+    a->noted = a->head.seq;
+    a->note_is_loose = true;
+    return 0;
+}
+
+int audit_settle(struct audit *a) {
+    int r = note(a);
+    if (r == 0 && a->note_is_loose && fdatasync(a->last_fd) < 0)
         r = -errno;
     if (r == 0)
-        a->noted = a->head.seq;
+        a->note_is_loose = false;
     return err_trace(r);
 }
 
@@ -192,7 +202,7 @@ int audit_flush(struct audit *a, bool durable) {
     if (r == 0) {
         a->n_bytes += a->pending.n;
         a->head = a->next;
-        r = durable ? audit_settle(a) : 0;
+        r = durable ? note(a) : 0;
     }
     if (r != 0) { /* all of it is taken back */
         a->ragged |= a->n_bytes != n_before;

@@ -33,7 +33,7 @@ int audit_add(struct audit *a, int64_t now_s, const struct audit_entry *e) must_
 /* durable: the disk has it before the return; else FILE.last is left for audit_settle, for it must never be ahead of FILE. After a
  * failure nothing that was added since the last flush is on record. */
 int audit_flush(struct audit *a, bool durable) must_check;
-/* Makes durable what was flushed without being so, and notes the last line: about once a second. */
+/* Makes durable what was flushed without being so, and the note of the last line: about once a second. */
 int audit_settle(struct audit *a) must_check;
 bool audit_is_dirty(const struct audit *a);
 uint64_t audit_last(const struct audit *a, char ret_hash[65]); /* of what was flushed */
