@@ -46,8 +46,8 @@ struct tunnel {
     struct list legs; /* of flows with a stream here, or that wait for one (stream id 0), or that end */
     unsigned n_legs, n_streams_max;
     uint64_t id, credential_generation;
-    uint64_t trust_judged; /* generation of the trust that judged it last */
-    int64_t cert_end_s;    /* once open: wall time of the earlier end of both sides' chains */
+    uint64_t trust_judged;                                    /* generation of the trust that judged it last */
+    int64_t cert_end_s;                                       /* once open: wall time of the earlier end of both sides' chains */
     uint64_t began_ns, opened_ns, heard_ns, ping_ns, idle_ns; /* idle_ns: since when without flows */
     struct endpoint local, peer;
     uint64_t uid_hash;        /* client: of the workload it leads to (hop.h), which its hop may have left behind */
@@ -78,7 +78,7 @@ void tunnel_end(struct tunnel *t, enum close_reason reason, const char *why); /*
 void tunnel_cut(struct tunnel *t);      /* a drain's time is over: little time for what it still has to say */
 void tunnel_leg_gone(struct tunnel *t); /* one stream leg was detached */
 const struct identity *tunnel_own_identity(const struct tunnel *t); /* NULL before the handshake began */
-bool tunnel_expired(const struct tunnel *t, int64_t now_s); /* a certificate of either end is over: no new flows */
+bool tunnel_expired(const struct tunnel *t, int64_t now_s);         /* a certificate of either end is over: no new flows */
 
 /* trust.c: by the trust in force. CLOSE_NONE, CERT_REVOKED or TRUST_CHANGED, with the verdict and whether it is about our own
  * certificate; the session is open. */

@@ -47,8 +47,8 @@ struct worker {
     struct rng rng;
     struct map pods, credentials, hop_map;
     struct tls_trust *trust; /* in force; NULL: none yet, and then nobody is trusted */
-    struct list pods_all;  /* also those that left and are not free yet */
-    struct list flows_all; /* by the world that judged them, oldest first */
+    struct list pods_all;    /* also those that left and are not free yet */
+    struct list flows_all;   /* by the world that judged them, oldest first */
     struct list tunnels_all, hops_all;
     struct list touched_flows, touched_tunnels, deferred_tunnels; /* deferred: handshakes over this turn's budget */
     unsigned handshake_budget;

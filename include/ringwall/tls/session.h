@@ -47,9 +47,9 @@ int tls_session_handshake(struct tls_session *s, int64_t now_s) must_check;
 int tls_session_open(struct tls_session *s, uint8_t *to, size_t cap, size_t *ret_n) must_check;
 /* Encrypts n bytes, 16 KiB records; *ret_taken tells how many were taken (may be short with TLS_WANT_OUTPUT). */
 int tls_session_seal(struct tls_session *s, const uint8_t *bytes, size_t n, size_t *ret_taken) must_check;
-int tls_session_close(struct tls_session *s) must_check;              /* appends close_notify; further seals are refused */
+int tls_session_close(struct tls_session *s) must_check;                    /* appends close_notify; further seals are refused */
 struct tls_credential *tls_session_credential(const struct tls_session *s); /* ours; borrowed */
-const struct tls_peer *tls_session_peer(const struct tls_session *s); /* after the handshake; NULL before */
+const struct tls_peer *tls_session_peer(const struct tls_session *s);       /* after the handshake; NULL before */
 enum tls_trust_verdict tls_session_trust(const struct tls_session *s);
 /* After TLS_REFUSED: the verdict's text and the serial of the peer's leaf, when it could be read. Returns `to`. */
 const char *tls_session_refusal(const struct tls_session *s, char *to, size_t cap);
