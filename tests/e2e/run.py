@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """End to end: real daemons on namespaces, real connections. Cases are functions named case_*, a module a theme.
 
-  run.py --build DIR [--tenth] [--only WORD] [--list]
+  run.py --build DIR [--tenth] [--only WORD] [--list] [--jobs N]
 
 Every module gets one lab, which its `lab()` makes; a case that ends a daemon starts it again. A failed case prints the
-error and the end of the daemons' logs. --tenth: a tenth of the sizes, for sanitizer builds.
+error and the end of the daemons' logs. --tenth: a tenth of the sizes, for sanitizer builds. --jobs: so many modules at a
+time, each by a run.py of its own; most cases wait more than they work.
 """
 
 import argparse
 import importlib
 import os
 import pathlib
+import re
+import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -46,20 +50,63 @@ def show_logs(lab):
             print(f"       access: {line}")
 
 
+def run_in_parallel(arguments):
+    """Each module's output is shown whole, when it has ended. The children are ended with us: they clean up on SIGTERM."""
+    waiting, lock, total, children = list(MODULES), threading.Lock(), [0, 0, 0], []
+
+    def work():
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                name = waiting.pop(0)
+                command = [sys.executable, "-B", __file__, "--build", arguments.build, "--module", name, "--only", arguments.only]
+                child = subprocess.Popen(command + ["--tenth"] * arguments.tenth, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                children.append(child)
+            output, _ = child.communicate()
+            counts = re.findall(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", output, re.M)
+            with lock:
+                print(re.sub(r"\d+ passed, \d+ failed, \d+ skipped\n$", "", output), end="", flush=True)
+                if not counts:
+                    print(f"FAILED {name}: its run ended with {child.returncode}, without its counts", flush=True)
+                for i, n in enumerate(counts[-1] if counts else (0, 1, 0)):
+                    total[i] += int(n)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(arguments.jobs)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+        for child in children:
+            child.wait(30)
+        raise
+    print("{} passed, {} failed, {} skipped".format(*total))
+    return 1 if total[1] else 0
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=str(HERE.parent.parent / "build"))
     parser.add_argument("--tenth", action="store_true")
     parser.add_argument("--only", default="")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--module", help="only this module, by its whole name")
     arguments = parser.parse_args()
+    if arguments.jobs > 1 and not arguments.list:
+        return run_in_parallel(arguments)
     os.environ["RINGWALL_BUILD"] = str(pathlib.Path(arguments.build).resolve())
     os.environ["RINGWALL_TENTH"] = "1" if arguments.tenth else ""
     os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
     os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
     os.environ.setdefault("TSAN_OPTIONS", "second_deadlock_stack=1:halt_on_error=0")
     passed = failed = skipped = 0
-    for module_name in MODULES:
+    for module_name in [arguments.module] if arguments.module else MODULES:
         module = importlib.import_module(f"test_{module_name}")
         cases = [(n, f) for n, f in vars(module).items() if n.startswith("case_") and arguments.only in f"{module_name}/{n[5:]}"]
         if not cases:
