@@ -12,14 +12,14 @@
 #include "private.h"
 
 enum {
-    OUTSIDE_CONNECTIONS_MAX = 1024,
+    OUTSIDE_CONNECTIONS_MAX = 512,
     OUTSIDE_CONNECTIONS_OF_SOURCE_MAX = 64,
-    OUTSIDE_HANDSHAKES_S_MAX = 50, /* of one source a second, twice that at once */
-    OUTSIDE_SOURCES = 1024,        /* remembered; the place of a source follows from its address */
-    OUTSIDE_STREAMS_MAX = 16,
-    OUTSIDE_MESSAGE_MAX = 64 * 1024,
-    OUTSIDE_TOKEN_MAX = 12 * 1024, /* wire/h2 takes 16 KiB of headers in all */
-    OUTSIDE_IN_MAX = 64 * 1024,    /* ciphertext that waits to be understood */
+    OUTSIDE_HANDSHAKES_S_MAX = 50,   /* of one source a second, twice that at once */
+    OUTSIDE_SOURCES = 1024,          /* remembered; the place of a source follows from its address */
+    OUTSIDE_STREAMS_MAX = 10,        /* a node of ours has 8 calls under way */
+    OUTSIDE_MESSAGE_MAX = 32 * 1024, /* before anybody is believed: 512 x 10 x this is what all of them may hold */
+    OUTSIDE_TOKEN_MAX = 12 * 1024,   /* wire/h2 takes 16 KiB of headers in all */
+    OUTSIDE_IN_MAX = 64 * 1024,      /* ciphertext that waits to be understood */
     OUTSIDE_SHAKE_S = 5,
     OUTSIDE_FIRST_CALL_S = 10,
     OUTSIDE_CALL_S = 15, /* from its headers to its answer */
@@ -33,7 +33,7 @@ struct outside_listener {
     struct ring_op accept;
     struct ring_timer again;
 };
-struct outside_source { /* a bucket of handshakes; the last one to use the place owns it */
+struct outside_source { /* a bucket of handshakes; the last one to use the place owns it. An IPv6 source is its /64 */
     struct addr addr;
     uint64_t filled_ns;
     unsigned tokens;

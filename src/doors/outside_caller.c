@@ -31,6 +31,7 @@ struct caller {
     struct grpc_server *grpc; /* NULL: still shaking hands */
     struct list calls;        /* of struct outside_call */
     struct endpoint peer;
+    struct addr source; /* whom the bounds count */
     uint64_t began_ns, idle_ns, window_ns;
     unsigned n_in_window; /* calls in this second */
     uint64_t n_oversize;  /* messages refused for their size, as far as told */
@@ -393,10 +394,18 @@ static const struct pump_machine machine = {machine_feed, machine_drain, machine
 
 /* ------------------------------------------------ who may connect */
 
+/* An IPv6 host may choose among 2^64 addresses, so its network is the source. */
+static struct addr source_of(const struct addr *a) {
+    struct addr s = *a;
+    if (!addr_is_v4(a))
+        memset(s.bytes + 8, 0, 8);
+    return s;
+}
+
 static unsigned connections_of(const struct outside *o, const struct addr *a) {
     unsigned n = 0;
     list_for_each (it, &o->callers)
-        n += addr_is(&list_entry(it, struct caller, link)->peer.addr, a);
+        n += addr_is(&list_entry(it, struct caller, link)->source, a);
     return n;
 }
 
@@ -445,19 +454,20 @@ void caller_new(struct outside *o, int fd_) {
         counter_add(&d->stats->outside_failed, 1);
         return;
     }
-    if (!handshake_allowed(o, &peer.addr)) {
+    struct addr source = source_of(&peer.addr);
+    if (!handshake_allowed(o, &source)) {
         counter_add(&d->stats->outside_handshakes_limited, 1);
         return;
     }
     struct caller *c = NULL;
-    if (o->n_callers < OUTSIDE_CONNECTIONS_MAX && connections_of(o, &peer.addr) < OUTSIDE_CONNECTIONS_OF_SOURCE_MAX)
+    if (o->n_callers < OUTSIDE_CONNECTIONS_MAX && connections_of(o, &source) < OUTSIDE_CONNECTIONS_OF_SOURCE_MAX)
         c = calloc(1, sizeof(*c));
     if (!c) {
         counter_add(&d->stats->outside_refused_bound, 1);
         return;
     }
     ring_socket_tune(d->ring, fd);
-    *c = (struct caller){.outside = o, .peer = peer, .began_ns = doors_now(d), .idle_ns = doors_now(d)};
+    *c = (struct caller){.outside = o, .peer = peer, .source = source, .began_ns = doors_now(d), .idle_ns = doors_now(d)};
     list_init(&c->calls);
     bufq_init(&c->in, o->pool);
     bufq_init(&c->out, o->pool);

@@ -138,7 +138,7 @@ def verify(lab, chain, identity):
 
 
 def case_door_certificate(lab):
-    """openssl sees the door's certificate: TLS 1.3, h2, the configured names, up to root-cert.pem; TLS 1.2 is refused"""
+    """openssl sees the door's certificate: TLS 1.3, h2, the configured names, up to root-cert.pem, renewed in time; TLS 1.2 is refused"""
     with inside(lab.nodes[1].netns):
         for name in (["-verify_hostname", NAME], ["-verify_ip", CA_ADDRESS]):
             done = sh("openssl", "s_client", "-connect", f"{CA_ADDRESS}:{DOOR}", "-servername", NAME, "-alpn", "h2", "-CAfile", lab.root, *name,
@@ -148,6 +148,11 @@ def case_door_certificate(lab):
         done = sh("openssl", "s_client", "-connect", f"{CA_ADDRESS}:{DOOR}", "-alpn", "h2", "-CAfile", lab.root, "-verify_hostname", "other.example",
                   "-verify_return_error", input="", check=False, timeout=20, errors="replace")
         expect("hostname mismatch" in (done.stdout + done.stderr).lower(), "another name is accepted")
+        def shown():
+            text = sh("openssl", "s_client", "-connect", f"{CA_ADDRESS}:{DOOR}", "-alpn", "h2", input="", check=False, timeout=20, errors="replace").stdout
+            return certificates(text)[0]
+        first = shown()
+        eventually("the door renews its certificate", lambda: shown() != first, 30)
         old = sh("openssl", "s_client", "-connect", f"{CA_ADDRESS}:{DOOR}", "-tls1_2", input="", check=False, timeout=20, errors="replace")
         expect(old.returncode != 0, "TLS 1.2 is taken")
 
@@ -425,7 +430,7 @@ class ForeignCa:
         inter = hbone.issue(lab.work, "far-inter", self.root, uris=[],
                             extensions="basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n")
         serving = hbone.issue(lab.work, "far-server", inter, uris=[],
-                              extensions=hbone.LEAF.replace("serverAuth,clientAuth", "serverAuth") + f"subjectAltName=DNS:{NAME},IP:{address}\n")
+                              extensions=hbone.LEAF.replace("serverAuth,clientAuth", "serverAuth") + f"subjectAltName=DNS:{NAME},DNS:{address}\n")
         chain = lab.work / "far-server-chain.pem"
         chain.write_text(serving[0].read_text() + inter[0].read_text() + self.root[0].read_text())
         self.seen = []
@@ -459,7 +464,7 @@ def case_foreign_ca(lab):
     """A node of its own below a CA made of gRPC's Python and openssl: certificates, traffic, and what that CA can do wrong"""
     node = lab.node(3)
     a, b = node.pod("far-a", 31, service_account="far-a"), node.pod("far-b", 32, service_account="far-b")
-    address = "10.71.3.1"
+    address = "localhost"  # the CA is beside the daemon: found by name, on the second of its addresses
     ca = ForeignCa(lab, node, address, DOOR + 100)
     token = lab.work / "far-token"
     token.write_text("a.foreign.token\n")
