@@ -6,9 +6,10 @@ import shutil
 import ssl
 import time
 
+import hbone
 import traffic
 from common import expect, expect_equal, pod, standard_lab
-from lab import eventually, sh
+from lab import eventually, inside, sh
 from tasks import Task
 
 PORT = 9600
@@ -16,7 +17,15 @@ SOON_S = 3  # from the file's arrival; inotify waits half of one for the last of
 
 
 def lab():
-    return standard_lab("revoke")
+    """node-2 trusts another trust domain as well, by a file."""
+    made = standard_lab("revoke", start=False)
+    made.foreign, two = made.dir / "foreign.pem", made.nodes[1]
+    made.foreign_ca = hbone.self_signed_ca(made.dir / "foreign", "first")
+    made.foreign.write_bytes(made.foreign_ca[0].read_bytes())
+    two.write_config(ca=f"{{provider: files, dir: {two.ca_dir}, bundles: {{other.mesh: {made.foreign}}}}}")
+    for node in made.nodes:
+        node.start()
+    return made
 
 
 def serial_of(node, identity):
@@ -171,3 +180,59 @@ def case_adopted(lab):
     expect_equal(trust(node)["late"], 0, "readers that were late")
     expect_equal(connects(lab), "ok", "nobody that is in use is revoked")
     forget_lists(lab)
+
+
+def asks(lab, credential):
+    """An HBONE peer with this certificate, and what its CONNECT gets."""
+    server = pod(lab, "server")
+    try:
+        with inside(pod(lab, "outsider").netns):
+            h = hbone.Http2(hbone.tls(server.ip, credential))
+        h.request(1, hbone.connect_headers(f"{server.ip}:{PORT}"))
+        return h, h.outcome(1)
+    except (ssl.SSLError, ConnectionError):
+        return None, "closed"
+
+
+def case_federation(lab):
+    """Each trust domain by its own bundle only; a bundle that changes at run time counts for open tunnels too"""
+    serve(lab)
+    two, theirs, ours = lab.nodes[1], lab.foreign_ca, (lab.dir / "root-ca" / "ca-cert.pem", lab.dir / "root-ca" / "ca-key.pem")
+    made = lab.dir / "foreign"
+    friend = hbone.issue(made, "friend", theirs, uris=["spiffe://other.mesh/ns/x/sa/friend"])
+    for name, ca, identity in (("liar", theirs, pod(lab, "client").identity), ("mixed", ours, "spiffe://other.mesh/ns/x/sa/friend"),
+                               ("unknown", theirs, "spiffe://third.mesh/ns/x/sa/friend")):
+        expect_equal(asks(lab, hbone.issue(made, name, ca, uris=[identity]))[1], "closed", f"{identity} signed by the wrong root")
+    peer, status = asks(lab, friend)
+    expect_equal(status, "200", "a peer of the other trust domain")
+
+    # The other mesh rolls over: both roots first, nobody notices; then the old one goes.
+    second, before = hbone.self_signed_ca(made, "second"), len(two.access_lines())
+    generation = trust(two)["generation"]
+    put_bundle(lab, theirs[0].read_bytes() + second[0].read_bytes())
+    eventually("both roots are in force", lambda: trust(two)["generation"] > generation, SOON_S)
+    expect_equal([d["roots"] for d in trust(two)["domains"] if d["trustDomain"] == "other.mesh"], [2], "roots of other.mesh")
+    fresh = hbone.issue(made, "fresh", second, uris=["spiffe://other.mesh/ns/x/sa/friend"])
+    expect_equal(asks(lab, fresh)[1], "200", "a peer below the new root")
+    peer.send(hbone.frame(hbone.DATA, 0, 1, b"still here"))
+    while (got := peer.read()) and got[0] != hbone.DATA:
+        continue
+    expect(got is not None, "the open tunnel was cut by a bundle that still trusts it")
+    put_bundle(lab, second[0].read_bytes())
+    has_line(two, before, "reason=trust-changed")
+    while peer.read():
+        continue
+    expect_equal(asks(lab, friend)[1], "closed", "a peer below the old root")
+    expect_equal(asks(lab, fresh)[1], "200", "a peer below the new root")
+
+    generation = trust(two)["generation"]
+    put_bundle(lab, b"junk")
+    eventually("junk is told", lambda: "foreign.pem" in two.log.read_text(errors="replace"))
+    expect_equal(asks(lab, fresh)[1], "200", "the last good bundle")
+    expect_equal(trust(two)["generation"], generation, "the trust in force after junk")
+
+
+def put_bundle(lab, content):
+    new = lab.dir / ".foreign.new"
+    new.write_bytes(content)
+    os.rename(new, lab.foreign)
