@@ -187,3 +187,27 @@ def case_crash(lab):
     expect("whole" in ctl(lab, "ca", "audit", "verify", record).stdout, "the record is not whole")
     server = serve(lab)
     expect_equal(Task(pod(lab, "client"), traffic.try_connect, server.ip, PORT).result(), "ok", "after the crash")
+
+
+def case_builtin_root(lab):
+    """The built-in CA rolls over too, while it runs: prepared, adopted, activated; the old root stays as long as its leaves"""
+    node = lab.nodes[0]
+    expect_equal(node.daemon.stop(), 0, "exit after SIGTERM")
+    node.write_config(ca=f"{{provider: builtin, ttl: {TTL_S}s, rotateAt: 0.5}}")
+    node.start()
+    directory = node.state_dir / "ca"
+    old = set(roots(node))
+    expect_equal(len(old), 1, "roots before")
+    ctl(lab, "ca", "rollover", "prepare", "--dir", directory)
+    eventually("both roots are adopted", lambda: len(roots(node)) == 2 and all(roots(node).values()), 15)
+    expect(status(node)["signing"]["sha256"] in old, "signs below the new root too early")
+    ctl(lab, "ca", "rollover", "activate", "--dir", directory, "--leaf-ttl", f"{TTL_S}s")
+    eventually("signs below the new root", lambda: status(node)["signing"]["sha256"] not in old, 15)
+
+    done = ctl(lab, "ca", "rollover", "prune", "--dir", directory, check=False)
+    expect(done.returncode == 1 and "may be valid until" in done.stderr, done.stderr)
+    eventually("the old root can go", lambda: ctl(lab, "ca", "rollover", "prune", "--dir", directory, check=False).returncode == 0, TTL_S + 10)
+    eventually("one root is left, adopted", lambda: list(roots(node).values()) == [True], 15)
+    expect(not set(roots(node)) & old, "the old root is still there")
+    expect(all(c["state"] == "Available" for c in node.ctl_json("certs")), "a certificate is missing after it")
+    expect("whole" in ctl(lab, "ca", "audit", "verify", node.state_dir / "ca-audit.jsonl").stdout, "the record is not whole")
