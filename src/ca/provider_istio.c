@@ -16,9 +16,9 @@
 #include <ringwall/base/clock.h>
 #include <ringwall/base/err.h>
 #include <ringwall/base/io.h>
-#include <ringwall/tls/credential.h>
 #include <ringwall/wire/istio_ca.h>
 
+#include "istio_answer.h"
 #include "provider.h"
 #include "upstream.h"
 #include "upstream_roots.h"
@@ -116,81 +116,30 @@ static struct held *find_call(struct istio *i, int32_t id) {
 
 /* ------------------------------------------------ answers */
 
-static bool is_listed(const struct tls_der_list *l, const struct tls_der *c) {
-    for (size_t i = 0; i < l->n; i++)
-        if (l->items[i].n == c->n && !memcmp(l->items[i].at, c->at, c->n))
-            return true;
-    return false;
-}
-
-/* Leaf and intermediates; roots that the other CA sends among them are left out (facts/identity.md 1.5). */
-static const char *read_chain(const struct istio_ca_response *m, struct tls_der_list *ret_roots, struct tls_der_list *ret_chain) {
-    if (m->n_chain < 2)
-        return "its answer holds no root certificate";
-    if (tls_certs_from_pem(m->chain[m->n_chain - 1], TLS_BUNDLE_MAX, ret_roots) != 0)
-        return "the roots in its answer cannot be read";
-    for (size_t i = 0; i + 1 < m->n_chain; i++) {
-        struct tls_der_list part cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
-        if (tls_certs_from_pem(m->chain[i], TLS_CHAIN_MAX, &part) != 0)
-            return "a certificate in its answer cannot be read";
-        for (size_t k = 0; k < part.n; k++)
-            if ((ret_chain->n == 0 || !is_listed(ret_roots, &part.items[k])) &&
-                tls_der_list_add(ret_chain, part.items[k].at, part.items[k].n) != 0)
-                return "no memory for its answer";
-    }
-    return NULL;
-}
-
-static const char *judge(const struct istio *i, const struct provider_job *job, const struct tls_der_list *roots,
-                         const struct tls_der_list *chain, struct tls_peer *ret) {
-    cleanup(tls_bundle_unrefp) struct tls_bundle *bundle = NULL;
-    cleanup(tls_trust_unrefp) struct tls_trust *trust = NULL;
-    if (tls_bundle_new(str_of(i->o->trust_domain), roots, NULL, &bundle) != 0)
-        return "a root in its answer is no CA certificate";
-    trust = tls_trust_new(&bundle, 1, 1);
-    if (!trust)
-        return "no memory for its answer";
-    enum tls_trust_verdict v = tls_chain_verify(trust, chain, TLS_ROLE_SERVER, i->now_s, NULL, NULL, ret);
-    if (v != TLS_TRUST_OK)
-        return tls_trust_text(v);
-    if (!identity_is(&ret->identity, &job->identity))
-        return "its certificate is for another identity than was asked for";
-    if (!tls_csr_matches(job->csr, chain->items[0].at, chain->items[0].n))
-        return "its certificate is for another key than ours";
-    return NULL;
-}
-
 static void answer_came(void *owner, int32_t id, const uint8_t *bytes, size_t n) {
     struct istio *i = owner;
     struct held *h = find_call(i, id);
-    struct arena arena cleanup(arena_deinit) = ARENA_NULL;
-    struct tls_der_list roots cleanup(tls_der_list_deinit) = TLS_DER_LIST_NULL;
-    struct istio_ca_response m = {0};
-    struct tls_peer peer;
-    const char *why;
+    struct istio_answer m cleanup(istio_answer_deinit) = ISTIO_ANSWER_NULL;
+    const char *why = "it answers twice";
     if (!h)
         return;
     struct provider_answer *a = &h->answer;
     tls_der_list_deinit(&a->chain); /* of a second message */
     *a = (struct provider_answer){.code = CA_OK};
-    if (h->has_answer)
-        why = "it answers twice";
-    else if (istio_ca_consume_response(bytes, n, &arena, &m) != PB_OK)
-        why = "its answer cannot be read";
-    else
-        why = read_chain(&m, &roots, &a->chain);
-    if (!why)
-        why = judge(i, h->job, &roots, &a->chain, &peer);
+    if (!h->has_answer)
+        why = istio_answer_read(bytes, n, str_of(i->o->trust_domain), &h->job->identity, h->job->csr, i->now_s, &m);
     h->has_answer = true;
-    int r = why ? 0 : upstream_roots_seen(&i->roots, &roots, peer.chain_not_after);
+    int r = why ? 0 : upstream_roots_seen(&i->roots, &m.roots, m.not_after_s);
     if (r == 1)
         i->host.changed(i->host.context); /* roots before the first leaf under them */
     else if (r != 0)
         why = r > 0 ? "too many roots at once" : "no memory for its roots";
     if (why) {
-        tls_der_list_deinit(&a->chain);
         a->code = CA_INTERNAL;
         snprintf(a->why, sizeof(a->why), "the CA at %s: %s", i->o->istio.address, why);
+    } else {
+        a->chain = m.chain;
+        m.chain = TLS_DER_LIST_NULL;
     }
 }
 
