@@ -115,7 +115,7 @@ class Pod:
 
     @property
     def identity(self):
-        return f"spiffe://cluster.local/ns/{self.namespace}/sa/{self.service_account}"
+        return f"spiffe://{self.node.trust_domain}/ns/{self.namespace}/sa/{self.service_account}"
 
     def manifest(self):
         labels = "".join(f"\n    {k}: {v}" for k, v in self.labels.items())

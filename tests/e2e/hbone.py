@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 import struct
+import threading
 import time
 
 from lab import sh
@@ -84,12 +85,37 @@ def connect_headers(authority):
     return [(":method", "CONNECT")] + ([(":authority", authority)] if authority is not None else [])
 
 
-class Http2:
-    """Frames over a socket; reads are bounded by its timeout. `answers`: PINGs are answered."""
+def answering_server(address, credential, answer, *, ready):
+    """An HBONE server that gives every request the same answer: answer(stream) are the frames. Serves until it is killed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(*credential)
+    context.set_alpn_protocols(["h2"])
+    server = socket.create_server((address, 15008))
+    ready()
+    while True:
+        raw, _ = server.accept()
+        threading.Thread(target=_answer_all, args=(context, raw, answer), daemon=True).start()
 
-    def __init__(self, s, settings=b"", answers=True):
+
+def _answer_all(context, raw, answer):
+    raw.settimeout(30)
+    with contextlib.suppress(OSError), context.wrap_socket(raw, server_side=True) as s:
+        preface = b""
+        while len(preface) < len(PREFACE):
+            preface += s.recv(len(PREFACE) - len(preface)) or PREFACE
+        h = Http2(s, server=True)
+        while got := h.read():
+            if got[0] == HEADERS:
+                h.send(answer(got[2]))
+
+
+class Http2:
+    """Frames over a socket; reads are bounded by its timeout. `answers`: PINGs are answered. `server`: the preface has come."""
+
+    def __init__(self, s, settings=b"", answers=True, server=False):
         self.s, self.buffer, self.answers = s, b"", answers
-        s.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
+        s.sendall((b"" if server else PREFACE) + frame(SETTINGS, 0, 0, settings))
 
     def send(self, *frames):
         self.s.sendall(b"".join(frames))

@@ -118,6 +118,50 @@ def case_strict(lab):
     judge(lab, {"outsider": True})
 
 
+def case_port_exceptions(lab):
+    """A PERMISSIVE or DISABLE port lets plaintext in under a STRICT mesh, namespace or workload; its neighbour does not"""
+    serve(lab)
+    selector = "  selector: {matchLabels: {app: server}}\n"
+    for mode in ("PERMISSIVE", "DISABLE"):
+        port = f"  portLevelMtls: {{{PORT + 1}: {{mode: {mode}}}}}\n"
+        exception = authentication("UNSET", "default", "port", selector + port)
+        for level, text in (("mesh", authentication("STRICT") + "---\n" + exception),
+                            ("namespace", authentication("STRICT", "default") + "---\n" + exception),
+                            ("workload", authentication("STRICT", "default", "port", selector + port))):
+            lab.apply("ports.yaml", text)
+            for number, plain in ((PORT, False), (PORT + 1, True)):
+                seen = {source: reaches(lab, source, port=number) for source in ("client", "outsider")}
+                expect_equal(seen, {"client": True, "outsider": plain}, f"who reaches port {number} with {mode} on {PORT + 1} under a STRICT {level}")
+    lab.remove("ports.yaml")
+    judge(lab, {"outsider": True})
+
+
+def case_open_plaintext_is_cut(lab):
+    """An open plaintext connection ends with a reset when a policy comes that denies it, and one in the mesh when DISABLE goes"""
+    serve(lab)
+    server, node, source = pod(lab, "server"), lab.nodes[1], lab.nodes[0]
+    outsider = pod(lab, "outsider")
+    flows = {name: Task(pod(lab, "outsider"), traffic.ended_client_silent, address, PORT).wait_ready() for name, address in addresses(server)}
+    goes_on = Task(outsider, traffic.steady, server.ip, PORT + 1, 4).wait_ready()
+    lab.apply("deny.yaml", authorization("no-outsider", f"""  action: DENY
+  rules:
+  - from: [{{source: {{ipBlocks: [{outsider.ip}, '{outsider.ip6}/128']}}}}]
+    to: [{{operation: {{ports: ["{PORT}"]}}}}]
+"""))
+    for family, flow in flows.items():
+        expect_equal(flow.result(5)[0], "ECONNRESET", f"the open plaintext connection over {family}")
+    lines = eventually("both are logged", lambda: (x := [x for x in node.access_lines() if "policy-changed" in x and "default/no-outsider" in x])[1:] and x)
+    expect(all("deny.yaml:7" in x for x in lines), f"their place: {lines}")
+    expect(goes_on.result(20) > 0, "a plaintext connection to another port was hurt")
+    lab.remove("deny.yaml")
+    lab.apply("off.yaml", authentication("DISABLE", "default", "off", "  selector: {matchLabels: {app: server}}\n"))
+    flow = Task(pod(lab, "client"), traffic.ended_client_silent, server.ip, PORT).wait_ready()
+    before = len(source.access_lines())
+    lab.remove("off.yaml")
+    expect_equal(flow.result(5)[0], "ECONNRESET", "what was plaintext by DISABLE")
+    eventually("it is logged", lambda: any("policy-changed" in x for x in source.access_lines()[before:]))
+
+
 def link_ports(lab, source):
     """The ports that the link between the nodes carries while source talks to the server, which must go well."""
     with Capture(lab, lab.nodes[0], "link2") as link:

@@ -7,6 +7,7 @@ import json
 import time
 import urllib.request
 
+import hbone
 import traffic
 from common import expect, expect_equal, pod, standard_lab
 from lab import eventually, inside, sh
@@ -139,6 +140,25 @@ def case_named_port(lab):
         expect_equal(set(asked(lab, address, 81)), {"server", "server2"}, f"who answered at {address}")
 
 
+def case_named_port_of_each(lab):
+    """One name, another number in each pod: every pod is asked at its own, over mutual TLS"""
+    serve(lab, "server", port=NAMED_PORT)
+    serve(lab, "server2", port=NAMED_PORT + 1)
+    for name in ("server", "server2"):  # nobody answers at the other's number
+        expect_equal(set(asked(lab, pod(lab, name).ip, NAMED_PORT + (name == "server"), 1)), {"ECONNRESET"}, f"{name} at the other's port")
+    there = pod(lab, "server2")
+    lab.apply("workloads.yaml", workloads(lab).replace(f"  address: {there.ip}\n  ports: {{web: {NAMED_PORT}}}",
+                                                       f"  address: {there.ip}\n  ports: {{web: {NAMED_PORT + 1}}}"))
+    before = len(lab.nodes[0].access_lines())
+    for address in VIPS:
+        expect_equal(set(asked(lab, address, 81)), {"server", "server2"}, f"who answered at {address}")
+    lines = [x for x in lab.nodes[0].access_lines()[before:] if "web.default.svc" in x]
+    for name, port in (("server", NAMED_PORT), ("server2", NAMED_PORT + 1)):
+        mine = [x for x in lines if f'dst.workload="{name}"' in x]
+        expect(mine and all(f":{port}" in x and "reason=finished" in x and "dst.hbone_addr=" in x for x in mine), f"{name}'s lines: {mine[:2]}")
+    lab.apply("workloads.yaml", workloads(lab))
+
+
 def case_not_a_port(lab):
     """A port that the service does not have is refused"""
     expect_equal(set(asked(lab, VIPS[0], 82, 2)), {"ECONNRESET"}, "at another port")
@@ -200,6 +220,42 @@ def case_all_stopped(lab):
     seen = asked(lab, VIPS[0], n=10)
     expect(set(seen) <= {"server", "server2"}, f"once they are back: {seen}")
     fresh(lab)
+
+
+def case_hostile_endpoint(lab):
+    """An endpoint whose server refuses each stream, says GOAWAY or answers 503: the other one serves. A 401 is final, and so is a
+    stream that was reset for another reason, for nobody knows what had been done by then"""
+    fresh(lab)
+    serve(lab, "server")
+    strange, root = pod(lab, "outsider"), lab.dir / "root-ca"
+    uri = "spiffe://cluster.local/ns/default/sa/strange"
+    credential = hbone.issue(lab.dir / "certs", "strange", (root / "ca-cert.pem", root / "ca-key.pem"), uris=[uri])
+    place = ("---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\n"
+             "metadata: {name: strange, namespace: default, labels: {istio.io/dataplane-mode: ambient}}\n"
+             f"spec: {{address: {strange.ip}, serviceAccount: strange, labels: {{tier: odd}}}}\n")
+    text = workloads(lab).replace("    app: server\n", "    app: server\n    tier: odd\n").replace("    tier: odd\n    tier: web\n", "    tier: odd\n")
+    lab.apply("workloads.yaml", text + place)
+    lab.apply("odd.yaml", service("odd", ["10.96.71.9"], "  selector: {tier: odd}\n"))
+    answers = {
+        "REFUSED_STREAM": (lambda n: hbone.frame(hbone.RST_STREAM, 0, n, (7).to_bytes(4, "big")), True),
+        "GOAWAY before it": (lambda n: hbone.frame(hbone.GOAWAY, 0, 0, bytes(8)), True),
+        "503": (lambda n: hbone.frame(hbone.HEADERS, hbone.END_HEADERS | hbone.END_STREAM, n, hbone.block([(":status", "503")])), True),
+        "401": (lambda n: hbone.frame(hbone.HEADERS, hbone.END_HEADERS | hbone.END_STREAM, n, hbone.block([(":status", "401")])), False),
+        "INTERNAL_ERROR": (lambda n: hbone.frame(hbone.RST_STREAM, 0, n, (2).to_bytes(4, "big")), False),
+    }
+    for name, (answer, another) in answers.items():
+        hostile = Task(strange, hbone.answering_server, strange.ip, credential, answer).wait_ready()
+        retried = counter(lab, "flows_retried")
+        expect_equal(set(asked(lab, strange.ip, PORT, 2)), {"ECONNRESET"}, f"{name}: dialled itself")
+        seen = asked(lab, "10.96.71.9")
+        expect_equal(set(seen), {"server"} if another else {"server", "ECONNRESET"}, f"{name}: who answered")
+        retries = counter(lab, "flows_retried") - retried
+        expect(retries > 0 if another else retries == 0, f"{name}: {retries} further attempts")
+        print(f"    {name}: {seen}, {retries} further attempts")
+        hostile.kill()
+        fresh(lab)
+    lab.remove("odd.yaml")
+    lab.apply("workloads.yaml", workloads(lab))
 
 
 def case_denied_is_final(lab):
