@@ -13,19 +13,23 @@ import json
 import os
 import pathlib
 import platform
-import statistics
+import subprocess
 import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent / "deploy")]
 
+import others  # noqa: E402
 import peers as peers_module  # noqa: E402
 import report  # noqa: E402
 import scenarios as scenarios_module  # noqa: E402
 from lab import LabError  # noqa: E402
+from results import Results  # noqa: E402
 
 BASELINE = "haproxy"
+START_S = {"ringwall": 2.0}  # what it takes to change from one of ringwall's variants to another; others start once
+SETUP_S = 12
 
 
 def machine():
@@ -45,69 +49,81 @@ def chosen(items, names, what):
     return [item for item in items if item.name in names]
 
 
-class Results:
-    """Samples by (scenario, peer, metric), in the order in which they came."""
-
-    def __init__(self):
-        self.samples, self.about = {}, {}
-
-    def add(self, scenario, peer, metric, unit, value, better):
-        self.samples.setdefault((scenario, peer, metric), []).append(value)
-        self.about[(scenario, metric)] = (unit, better)
-
-    def rows(self):
-        for (scenario, peer, metric), samples in self.samples.items():
-            unit, better = self.about[(scenario, metric)]
-            yield {"scenario": scenario, "peer": peer, "metric": metric, "unit": unit, "better": better,
-                   "median": statistics.median(samples), "min": min(samples), "max": max(samples), "samples": samples}
-
-    def ratio(self, scenario, metric, peer, baseline):
-        """Median of the paired ratios, with the lowest and the highest; None when one of them is missing."""
-        ours, theirs = (self.samples.get((scenario, p, metric)) for p in (peer, baseline))
-        if not ours or not theirs:
-            return None
-        ratios = [a / b for a, b in zip(ours, theirs) if b]
-        return (statistics.median(ratios), min(ratios), max(ratios)) if ratios else None
-
-
 class Runner:
     def __init__(self, mesh, seconds):
-        self.mesh, self.seconds, self.results, self.running, self.broken = mesh, seconds, Results(), {}, {}
+        self.mesh, self.seconds, self.results, self.running = mesh, seconds, Results(), {}
+        self.broken, self.without = {}, {}
 
     def ready(self, peer):
         """Starts the peer if it does not run; of those that share the nodes only one runs at a time."""
         if peer.name in self.running:
             return
         if isinstance(peer, peers_module.Ringwall):
-            for name, other in list(self.running.items()):
+            for other in list(self.running.values()):
                 if isinstance(other, peers_module.Ringwall):
-                    other.stop()
-                    del self.running[name]
-        peer.start()
+                    self.end(other)
         self.running[peer.name] = peer
+        peer.start()
 
-    def measure(self, scenario, peer):
+    def end(self, peer):
+        self.running.pop(peer.name, None)
+        peer.stop()
+
+    def measure(self, scenario, peer, round_):
         try:
             self.ready(peer)
             for metric, unit, value, better in scenario.run(peer, self.seconds):
-                self.results.add(scenario.name, peer.name, metric, unit, value, better)
-        except (LabError, OSError, ValueError) as problem:
+                self.results.add(scenario.name, peer.name, metric, unit, value, better, round_)
+            if scenario.adds:
+                self.results.derive(scenario.name, peer.name, round_)
+            if scenario.last:
+                self.end(peer)
+        except (LabError, OSError, ValueError, subprocess.SubprocessError) as problem:
             self.broken[(scenario.name, peer.name)] = str(problem)
             print(f"  {scenario.name} with {peer.name} failed: {problem}", file=sys.stderr)
+            try:
+                self.end(peer)  # it may be in any state: the next scenario begins with a new one
+            except (LabError, OSError, subprocess.SubprocessError) as second:
+                print(f"  {peer.name} does not end: {second}", file=sys.stderr)
 
-    def stop(self):
-        for peer in self.running.values():
-            peer.stop()
+    def all(self, plan, rounds):
+        for r in range(rounds):
+            for scenario, peers in plan:
+                if r < scenario.rounds_max:
+                    print(f"  round {r + 1} of {rounds}: {scenario.name}", file=sys.stderr, flush=True)
+                    for peer in peers:
+                        self.measure(scenario, peer, r)
+        for peer in list(self.running.values()):
+            self.end(peer)
+
+
+def make_plan(scenarios, peers, without):
+    """[(scenario, its peers)]; who is left out, and why, goes to `without`."""
+    plan = []
+    for scenario in scenarios:
+        whys = {peer.name: scenario.skip(peer) for peer in peers}
+        without.update({(scenario.name, name): why for name, why in whys.items() if why})
+        plan.append((scenario, [peer for peer in peers if not whys[peer.name]]))
+    return plan
+
+
+def estimate(plan, rounds, seconds):
+    total = SETUP_S
+    for scenario, peers in plan:
+        changes = sum(isinstance(peer, peers_module.Ringwall) for peer in peers)
+        one = len(peers) * scenario.expected(seconds) + (changes * START_S["ringwall"] if changes > 1 else 0)
+        total += one * min(rounds, scenario.rounds_max)
+    return total
 
 
 def parse(arguments):
     p = argparse.ArgumentParser(prog="ringwall-bench", description=__doc__.split("\n", maxsplit=1)[0])
     p.add_argument("--build", required=True, help=argparse.SUPPRESS)
-    p.add_argument("--quick", action="store_true", help="three scenarios, one short round: under a minute")
+    p.add_argument("--quick", action="store_true", help="four scenarios, three peers, one short round: under a minute")
     p.add_argument("--scenario", action="append", help="only this one; may be given again")
     p.add_argument("--peer", action="append", help="only this one; may be given again")
     p.add_argument("--rounds", type=int, help="how often each pair is measured (3; --quick: 1)")
-    p.add_argument("--seconds", type=float, help="of measuring, a sample (3; --quick: 1)")
+    p.add_argument("--seconds", type=float, help="of measuring, a sample (1.2; --quick: 1)")
     p.add_argument("--json", metavar="FILE", help="all samples")
     p.add_argument("--plots", metavar="DIR", help="a page with plots, SVG and PNG")
     p.add_argument("--ztunnel", metavar="PATH", help="a ztunnel binary to measure too")
@@ -119,40 +135,44 @@ def main(arguments):
     options = parse(arguments)
     scenarios = scenarios_module.all_scenarios()
     if options.list:
-        print("scenarios: " + " ".join(s.name for s in scenarios))
-        print("peers: " + " ".join(p.name for p in peers_module.all_peers(None)))
+        print("scenarios:\n" + "\n".join(f"  {s.name:18} {s.title}" for s in scenarios))
+        print("peers: " + " ".join(p.name for p in others.all_peers(None)))
         return 0
     if os.geteuid() != 0:
         raise SystemExit("ringwall-bench makes network namespaces: run it as root")
     scenarios = chosen(scenarios, options.scenario or (sorted(scenarios_module.QUICK) if options.quick else None), "scenario")
+    wanted = options.peer or (["none", "haproxy", "ringwall"] if options.quick else None)
+    chosen(others.all_peers(None), wanted, "peer")
     rounds = options.rounds or (1 if options.quick else 3)
+    seconds = options.seconds or (1 if options.quick else 1.2)
     about = machine()
     mesh = peers_module.Mesh(options.build)
-    runner = Runner(mesh, options.seconds or (1 if options.quick else 3))
+    runner, began = Runner(mesh, seconds), time.monotonic()
     try:
-        wanted = options.peer or (["none", "haproxy", "ringwall"] if options.quick else None)
         peers = []
-        for peer in chosen(peers_module.all_peers(mesh), wanted, "peer"):
+        for peer in chosen(others.all_peers(mesh, options.ztunnel), wanted, "peer"):
             why = peer.missing()
             if why:
                 print(f"  without {peer.name}: {why}", file=sys.stderr)
+                runner.without[("*", peer.name)] = why
             else:
                 peers.append(peer)
-        for r in range(rounds):
-            for scenario in scenarios:
-                print(f"  round {r + 1} of {rounds}: {scenario.name}", file=sys.stderr, flush=True)
-                for peer in peers:
-                    runner.measure(scenario, peer)
-        runner.stop()
+        plan = make_plan(scenarios, peers, runner.without)
+        print(f"  {len(scenarios)} scenarios, {len(peers)} peers, {rounds} round(s): about {estimate(plan, rounds, seconds) / 60:.1f} minutes",
+              file=sys.stderr, flush=True)
+        runner.all(plan, rounds)
     finally:
         mesh.close()
-    document = {"machine": about, "rounds": rounds, "seconds": runner.seconds, "results": list(runner.results.rows()),
-                "failed": [{"scenario": s, "peer": p, "why": why} for (s, p), why in runner.broken.items()]}
-    print(report.table(document, runner.results, [p.name for p in peers], BASELINE))
+    about.update(rounds=rounds, seconds=seconds, took=round(time.monotonic() - began), load_after=os.getloadavg()[0],
+                 failed=[{"scenario": s, "peer": p, "why": why} for (s, p), why in runner.broken.items()],
+                 without=[{"scenario": s, "peer": p, "why": why} for (s, p), why in runner.without.items()])
+    document = {"machine": about, "results": list(runner.results.rows())}
+    names = [p.name for p in peers]
+    print(report.table(document, runner.results, names, BASELINE))
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
     if options.plots:
-        report.page(document, runner.results, [p.name for p in peers], BASELINE, pathlib.Path(options.plots))
+        report.page(document, runner.results, names, BASELINE, pathlib.Path(options.plots))
     return 1 if runner.broken else 0
 
 

@@ -2,7 +2,7 @@
 """What is measured: no mesh, ringwall with its switches, and pairs of other proxies that do the same job.
 
 Every pair carries TCP from the client pod to the server pod over TLS 1.3 with P-256 certificates on both sides and
-AES-256-GCM. The pairs run inside the pods, as sidecars: the client's listens on the pod's loopback, the server's on the
+AES-256-GCM (Envoy: AES-128-GCM, see others.py). The pairs run inside the pods, as sidecars: the client's listens on the pod's loopback, the server's on the
 pod's address; so all of them have the same hops, a loopback on each side and the two bridges between. Each process has a
 cgroup of its own, by which the kernel accounts its CPU time.
 """
@@ -15,13 +15,14 @@ import socket
 
 from lab import ROOT, Lab, LabError, eventually, inside, sh
 
-APP_PORT = 9000
+APP_PORT, APP_PORT_REDIRECTED, HBONE_PORT = 9000, 9001, 15008
+SWITCHED = ("bulk-1", "bulk-64", "rr-1024-5k", "connect")  # where ringwall's variants are measured
 
 
 class Process:
     """A proxy process (and its children) in a cgroup of its own."""
 
-    def __init__(self, lab, name, netns, command, cwd=None):
+    def __init__(self, lab, name, netns, command, cwd=None, env=None):
         self.name, self.cgroup = name, lab.cgroup / f"peer-{name}"
         self.cgroup.mkdir(exist_ok=True)
 
@@ -30,7 +31,8 @@ class Process:
 
         self.log = lab.dir / f"{name}.log"
         with open(self.log, "ab") as log:
-            self.child = lab.popen(["nsenter", f"--net={netns}", "--", *command], preexec_fn=enter, stdout=log, stderr=log, cwd=cwd)
+            self.child = lab.popen(["nsenter", f"--net={netns}", "--", *command], preexec_fn=enter, stdout=log, stderr=log, cwd=cwd,
+                                   env={**os.environ, **(env or {})})
 
     def stop(self):
         for pid in self.pids():
@@ -107,6 +109,18 @@ class Peer:
     def sides(self):
         return {p.name: p.cgroup for p in self.processes}
 
+    def without(self, scenario):
+        """Why this peer cannot take part in this scenario, or None."""
+        return None
+
+    def pids(self):
+        return [int(pid) for cgroup in self.sides.values() for pid in (cgroup / "cgroup.procs").read_text().split()]
+
+    @property
+    def handshakes(self):
+        """Where a server shakes hands, from which pod, and the client's chain, key and roots for it; None: nowhere."""
+        return None
+
     def cpu(self):
         return {name: cpu_seconds(cgroup) for name, cgroup in self.sides.items()}
 
@@ -127,11 +141,14 @@ class Ringwall(Peer):
 
     def start(self):
         for node in self.mesh.lab.nodes:
-            node.write_config(log="{level: warn, access: none}", **self.config_of(node))
+            node.write_config(**self.config_of(node))
             node.start()
 
     def config_of(self, node):
-        lines = {k: v for k, v in self.config.items() if k != "capture"}
+        lines = {"log": "{level: warn, access: none}", "limits": "{handshakesPerSecondPerSource: 1000000}"}
+        lines.update((k, v) for k, v in self.config.items() if k not in ("capture", "ca"))
+        if "ca" in self.config:
+            lines["ca"] = f"{{provider: files, dir: {node.ca_dir}, {self.config['ca']}}}"
         extra = self.config.get("capture")
         if extra:
             lines["capture"] = f'{{cgroup: {node.pods_cgroup}, kubeletCgroup: "", bpffs: {self.mesh.lab.bpffs}, {extra}}}'
@@ -153,12 +170,31 @@ class Ringwall(Peer):
     def sides(self):
         return {node.name: node.daemon_cgroup for node in self.mesh.lab.nodes}
 
+    def without(self, scenario):
+        return None if not self.config or scenario in SWITCHED else "one switch alone is measured where it matters"
+
+    @property
+    def handshakes(self):
+        files = [self.mesh.pki / name for name in ("mesh-all.pem", "mesh.key", "mesh-root.pem")]
+        return self.mesh.plain_client, f"{self.server.ip}:{HBONE_PORT}", files
+
 
 class Pair(Peer):
     """A proxy beside each of the two: `near` on the client's loopback, `far` on the server's address."""
 
     program = ""
     near_port = far_port = 0
+    alpn = True
+
+    @property
+    def handshakes(self):
+        return (self.client, f"{self.server.ip}:{self.far_port}", [self.mesh.pki / n for n in ("client.pem", "client.key", "root.pem")])
+
+    def without(self, scenario):
+        return None if scenario != "handshakes" or self.alpn else "it negotiates no ALPN, which our generator wants"
+
+    def environment(self, near):
+        return {}
 
     def missing(self):
         return None if shutil.which(self.program) else f"{self.program} is not installed"
@@ -179,8 +215,10 @@ class Pair(Peer):
         return path
 
     def start(self):
-        self.processes = [Process(self.mesh.lab, f"{self.name}-far", self.server.netns, self.far(), cwd=self.mesh.lab.dir),
-                          Process(self.mesh.lab, f"{self.name}-near", self.client.netns, self.near(), cwd=self.mesh.lab.dir)]
+        self.processes = [Process(self.mesh.lab, f"{self.name}-far", self.server.netns, self.far(), cwd=self.mesh.lab.dir,
+                                  env=self.environment(False)),
+                          Process(self.mesh.lab, f"{self.name}-near", self.client.netns, self.near(), cwd=self.mesh.lab.dir,
+                                  env=self.environment(True))]
         for process, pod, at, port in zip(self.processes, (self.server, self.client), (self.server.ip, "127.0.0.1"),
                                           (self.far_port, self.near_port)):
             def ready(p=process, where=pod, a=at, n=port):
@@ -219,7 +257,7 @@ listen it
     def far(self):
         p = self.mesh.pki
         return ["haproxy", "-f", self.file("haproxy-far.cfg", self.config(
-            f"bind {self.server.ip}:{self.far_port} ssl crt {p / 'server-all.pem'} ca-file {p / 'root.pem'} verify required",
+            f"bind {self.server.ip}:{self.far_port} ssl crt {p / 'server-all.pem'} ca-file {p / 'root.pem'} verify required alpn h2",
             f"server app 127.0.0.1:{APP_PORT}"))]
 
 
@@ -267,11 +305,13 @@ stream {{
     ssl_certificate_key {p / 'server.key'};
     ssl_client_certificate {p / 'root.pem'};
     ssl_verify_client on;
+    ssl_alpn h2;
     proxy_pass 127.0.0.1:{APP_PORT};""")]
 
 
 class Stunnel(Pair):
     name, program, near_port, far_port = "stunnel", "stunnel", 10005, 10006
+    alpn = False
 
     def config(self, name, text):
         return self.file(f"{name}.conf", f"""foreground = yes
@@ -323,7 +363,7 @@ class Mesh:
         if not self.load.exists():
             raise LabError(f"{self.load} is not built: meson compile -C {self.lab.build}")
         for pod in (self.server, self.plain_server):
-            child = pod.popen(self.load, "serve", f"{pod.ip}:{APP_PORT}", f"127.0.0.1:{APP_PORT}", stdin=-1, stdout=-1, text=True)
+            child = pod.popen(self.load, "serve", f"{pod.ip}:{APP_PORT}", f"127.0.0.1:{APP_PORT}", f"{pod.ip}:{APP_PORT_REDIRECTED}", stdin=-1, stdout=-1, text=True)
             if child.stdout.readline() != "listening\n":
                 raise LabError("the load's server does not listen")
 
@@ -349,21 +389,17 @@ class Mesh:
                     "-extfile", "ext", "-out", f"{name}.pem")
             (self.pki / f"{name}-all.pem").write_text((self.pki / f"{name}.pem").read_text() + (self.pki / f"{name}.key").read_text())
 
+        # The mesh's own client, for who shakes hands with a daemon directly: as its node's CA would issue it.
+        issuer = self.lab.nodes[0].ca_dir
+        key("mesh")
+        openssl("req", "-new", "-key", "mesh.key", "-subj", "/", "-out", "mesh.csr")
+        (self.pki / "ext").write_text(f"subjectAltName=critical,URI:{self.client.identity}\nbasicConstraints=critical,CA:FALSE\n"
+                                      "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n"
+                                      "authorityKeyIdentifier=keyid\n")
+        openssl("x509", "-req", "-in", "mesh.csr", "-CA", issuer / "ca-cert.pem", "-CAkey", issuer / "ca-key.pem", "-set_serial",
+                "0x1234567890abcdef", "-days", "1", "-extfile", "ext", "-out", "mesh.pem")
+        (self.pki / "mesh-all.pem").write_text((self.pki / "mesh.pem").read_text() + (issuer / "ca-cert.pem").read_text())
+        (self.pki / "mesh-root.pem").write_text((issuer / "root-cert.pem").read_text())
+
     def close(self):
         self.lab.close()
-
-
-def all_peers(mesh):
-    """In the order in which they are measured. Only one of ringwall's variants runs at a time: they share the nodes."""
-    return [
-        NoMesh(mesh),
-        Haproxy(mesh),
-        Nginx(mesh),
-        Stunnel(mesh),
-        Ringwall(mesh),
-        Ringwall(mesh, "ringwall-1-worker", workers=1),
-        Ringwall(mesh, "ringwall-accelerated", capture="acceleration: on"),
-    ]
-
-
-__all__ = ["Mesh", "all_peers", "ROOT"]

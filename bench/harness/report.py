@@ -2,6 +2,7 @@
 """The same results as a table for a terminal, and as a page with plots."""
 
 import html
+import re
 import subprocess
 
 
@@ -13,22 +14,15 @@ def number(x):
     return f"{x:.3g}"
 
 
-def titles(document):
-    seen = {}
-    for row in document["results"]:
-        seen.setdefault((row["scenario"], row["metric"]), (row["unit"], row["better"]))
-    return seen
-
-
 def table(document, results, peers, baseline):
-    """A row a scenario and metric, a column a peer; under each figure its ratio to the baseline with the lowest and highest."""
+    """A row a scenario and metric, a column a peer; beside each figure its ratio to the baseline with the lowest and highest."""
     m = document["machine"]
-    lines = [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; load {m['load']:.2f} at the start; "
-             f"{document['rounds']} round(s) of {document['seconds']:g} s",
+    lines = [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; load {m['load']:.2f} at the start, {m['load_after']:.2f} at the end; "
+             f"{m['rounds']} round(s) of {m['seconds']:g} s, {m['took']} s in all",
              f"medians; (x..) is the ratio to {baseline}, paired by round: median [lowest-highest]", ""]
     by = {(r["scenario"], r["peer"], r["metric"]): r for r in document["results"]}
     cells = [["scenario", "metric", *peers]]
-    for (scenario, metric), (unit, better) in titles(document).items():
+    for (scenario, metric), (unit, better) in results.about.items():
         row = [scenario, f"{metric} {unit} ({'more' if better == 'higher' else 'less'} is better)"]
         for peer in peers:
             r = by.get((scenario, peer, metric))
@@ -39,25 +33,31 @@ def table(document, results, peers, baseline):
             ratio = results.ratio(scenario, metric, peer, baseline) if peer != baseline else None
             if ratio:
                 text += f" (x{ratio[0]:.2f}"
-                text += f" [{ratio[1]:.2f}-{ratio[2]:.2f}])" if document["rounds"] > 1 else ")"
+                text += f" [{ratio[1]:.2f}-{ratio[2]:.2f}])" if len(r["samples"]) > 1 else ")"
             row.append(text)
         cells.append(row)
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cells]
-    for f in document["failed"]:
+    for f in m["failed"]:
         lines.append(f"failed: {f['scenario']} with {f['peer']}: {f['why'].splitlines()[0]}")
+    whys = {}
+    for f in m["without"]:
+        whys.setdefault((f["peer"], f["why"]), []).append(f["scenario"])
+    for (peer, why), where in whys.items():
+        lines.append(f"without {peer}{'' if where == ['*'] else ' in ' + ', '.join(where)}: {why}")
     return "\n".join(lines)
 
 
 def plot(to, title, unit, rows):
     """Bars with whiskers (lowest to highest), one a peer."""
+    least = min(r["min"] for r in rows)
     data = "\n".join(f'{i} {r["median"]} {r["min"]} {r["max"]} "{r["peer"]}"' for i, r in enumerate(rows))
     for suffix, terminal in (("svg", "svg size 720,360 dynamic font 'sans,12'"), ("png", "pngcairo size 1080,540 font 'sans,13'")):
         script = f"""set terminal {terminal}
 set output "{to}.{suffix}"
 set title "{title}"
 set ylabel "{unit}"
-set yrange [0:*]
+set yrange [{'0' if least >= 0 else '*'}:*]
 set style fill solid 0.6
 set boxwidth 0.6
 set grid ytics
@@ -74,9 +74,9 @@ plot $data using 1:2:xtic(5) with boxes lc rgb "#4477aa", $data using 1:2:3:4 wi
 def page(document, results, peers, baseline, directory):
     directory.mkdir(parents=True, exist_ok=True)
     body = [f"<h1>ringwall-bench</h1><pre>{html.escape(table(document, results, peers, baseline))}</pre>"]
-    for (scenario, metric), (unit, better) in titles(document).items():
+    for (scenario, metric), (unit, better) in results.about.items():
         rows = [r for p in peers for r in document["results"] if (r["scenario"], r["peer"], r["metric"]) == (scenario, p, metric)]
-        name = f"{scenario}-{metric}".replace(" ", "-")
+        name = re.sub("[^A-Za-z0-9]+", "-", f"{scenario}-{metric}")
         plot(directory / name, f"{scenario}: {metric} ({'more' if better == 'higher' else 'less'} is better)", unit, rows)
         body.append(f'<figure><a href="{name}.png"><img src="{name}.svg" alt="{html.escape(scenario)} {html.escape(metric)}"></a></figure>')
     style = "body{font-family:sans-serif;max-width:80em;margin:2em auto}figure{display:inline-block;margin:.5em}pre{overflow-x:auto}"

@@ -219,7 +219,7 @@ static uint64_t plan(struct client *c, uint64_t now, uint64_t *n_sent) {
     }
 }
 
-static void print_latency(const struct hist *h) {
+void load_print_latency(const struct hist *h) {
     static const double shares[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
     static const char *const names[] = {"p50", "p90", "p99", "p999", "p9999"};
     printf("\"latency_us\":{\"mean\":%.2f", h->n ? h->sum / (double)h->n / 1e3 : 0);
@@ -245,7 +245,7 @@ static void report(const struct client *c) {
     for (unsigned i = 0; i < min_of(c->o->conns, 64u); i++)
         printf("%s%llu", i ? "," : "", (unsigned long long)c->conns[i].bytes);
     printf("],");
-    print_latency(&c->latency);
+    load_print_latency(&c->latency);
     printf("}\n");
     fflush(stdout);
 }

@@ -26,6 +26,7 @@ enum {
     LOAD_CHUNK = 256 * 1024, /* offered to the kernel in one send */
     LOAD_REQUEST_MAX = 64 * 1024,
     LOAD_CONNS_MAX = 65536,
+    LOAD_SHAKES_MAX = 1024,
 };
 
 struct load_client {
@@ -40,7 +41,16 @@ struct load_client {
     unsigned slow; /* so many of the first connections do not read (LOAD_SOURCE) */
 };
 
+struct load_shakes {
+    struct endpoint to;
+    const char *chain, *key, *roots; /* PEM files of the client's certificate, leaf first, and of whom it believes */
+    unsigned conns;
+    double warmup_s, seconds;
+};
+
 int load_serve(const struct endpoint *at, size_t n); /* until stdin ends; 0, or 1 after a word on stderr */
 int load_run(const struct load_client *o);           /* prints one JSON object; 0, or 1 after a word on stderr */
+int load_shake(const struct load_shakes *o);         /* likewise */
+void load_print_latency(const struct hist *h);       /* as a member of a JSON object */
 struct ring *load_ring(void);                        /* ends the program when there is none */
 extern uint8_t load_bytes[LOAD_CHUNK];               /* what is sent: not compressible, the same each time */

@@ -3,7 +3,8 @@
  *
  *   ringwall-load serve ADDRESS:PORT...
  *   ringwall-load run --to ADDRESS:PORT [--to ...] --kind sink|source|both|request|connect [--conns N] [--size BYTES]
- *                     [--rate PER_SECOND] [--warmup S] [--seconds S] [--idle] [--slow N] */
+ *                     [--rate PER_SECOND] [--warmup S] [--seconds S] [--idle] [--slow N]
+ *   ringwall-load shake --to ADDRESS:PORT --chain FILE --key FILE --roots FILE [--conns N] [--warmup S] [--seconds S] */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,9 @@ struct ring *load_ring(void) {
 static int usage(void) {
     fputs("usage: ringwall-load serve ADDRESS:PORT...\n"
           "       ringwall-load run --to ADDRESS:PORT --kind sink|source|both|request|connect [--conns N] [--size BYTES]\n"
-          "                         [--rate PER_SECOND] [--warmup S] [--seconds S] [--idle] [--slow N]\n",
+          "                         [--rate PER_SECOND] [--warmup S] [--seconds S] [--idle] [--slow N]\n"
+          "       ringwall-load shake --to ADDRESS:PORT --chain FILE --key FILE --roots FILE [--conns N] [--warmup S] [--seconds "
+          "S]\n",
           stderr);
     return 2;
 }
@@ -97,6 +100,44 @@ static int run(int argc, char **argv) {
     return fits && optind == argc ? load_run(&o) : usage();
 }
 
+static int shake(int argc, char **argv) {
+    static const struct option options[] = {{"to", 1, NULL, 't'},      {"chain", 1, NULL, 'C'}, {"key", 1, NULL, 'k'},
+                                            {"roots", 1, NULL, 'r'},   {"conns", 1, NULL, 'c'}, {"warmup", 1, NULL, 'w'},
+                                            {"seconds", 1, NULL, 'S'}, {NULL, 0, NULL, 0}};
+    struct load_shakes o = {.conns = 16, .warmup_s = 0.5, .seconds = 2};
+    bool has_to = false;
+    int c;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+        switch (c) {
+        case 't':
+            has_to = endpoint_parse(str_of(optarg), &o.to);
+            break;
+        case 'C':
+            o.chain = optarg;
+            break;
+        case 'k':
+            o.key = optarg;
+            break;
+        case 'r':
+            o.roots = optarg;
+            break;
+        case 'c':
+            o.conns = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 'w':
+            o.warmup_s = strtod(optarg, NULL);
+            break;
+        case 'S':
+            o.seconds = strtod(optarg, NULL);
+            break;
+        default:
+            return usage();
+        }
+    }
+    bool fits = has_to && o.chain && o.key && o.roots && o.conns > 0 && o.conns <= LOAD_SHAKES_MAX && o.seconds > 0;
+    return fits && optind == argc ? load_shake(&o) : usage();
+}
+
 int main(int argc, char **argv) {
     struct rng rng;
     rng_seed(&rng, 1);
@@ -110,6 +151,8 @@ int main(int argc, char **argv) {
     }
     if (argc >= 2 && !strcmp(argv[1], "run"))
         return run(argc - 1, argv + 1);
+    if (argc >= 2 && !strcmp(argv[1], "shake"))
+        return shake(argc - 1, argv + 1);
     if (argc < 3 || strcmp(argv[1], "serve"))
         return usage();
     struct endpoint at[16];

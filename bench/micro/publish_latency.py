@@ -14,112 +14,21 @@ what the processors did less what the lab's cgroup and this program did.
 
 import argparse
 import ctypes
-import http.client
-import json
 import os
 import pathlib
-import socket
 import statistics
 import subprocess
 import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "deploy"))
+sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "bench" / "harness")]
 from lab import Lab  # noqa: E402
+from publishing import Others, Publisher, big_mesh, swap  # noqa: E402
 
-PORT, RATE, N_FILES = 9300, 1000, 200
+PORT, RATE = 9300, 1000
 POLICIES = {"other": os.SCHED_OTHER, "batch": os.SCHED_BATCH, "idle": os.SCHED_IDLE}
 SYS_SCHED_SETATTR, SYS_SCHED_GETATTR = 314, 315  # x86-64
-
-
-class Admin(http.client.HTTPConnection):
-    """The admin socket, without the price of a process for each look."""
-
-    def __init__(self, node):
-        super().__init__("localhost")
-        self.path = str(node.socket)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self.path)
-
-    def world(self):
-        self.request("GET", "/status")
-        status = json.loads(self.getresponse().read())
-        self.close()
-        return status["world"]
-
-
-def big_mesh(lab, program):
-    """Two variants of each file; `big` leads to one of them, and a rename swaps it."""
-    for variant in "ab":
-        (lab.dir / variant).mkdir()
-        subprocess.run([program, "mesh", lab.dir / variant, str(N_FILES), variant], check=True)
-        for file in (lab.dir / variant).iterdir():  # nobody's node: none of them is local
-            file.write_text(file.read_text().replace("nodeName: node-", "nodeName: far-"))
-
-
-def swap(node, variant):
-    new = node.mesh_dir / ".big.new"
-    new.unlink(missing_ok=True)
-    new.symlink_to(node.lab.dir / variant)
-    new.rename(node.mesh_dir / "big")
-
-
-class Others:
-    """Processor seconds that neither the lab nor this program used."""
-
-    def __init__(self, lab):
-        self.stat = lab.cgroup / "cpu.stat"
-
-    def used(self):
-        with open("/proc/stat") as stat:
-            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.readline().split()[1:9])
-        ours = next(int(line.split()[1]) for line in self.stat.read_text().splitlines() if line.startswith("usage_usec"))
-        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - ours / 1e6 - time.process_time()
-
-
-class Phase:
-    def __init__(self, began, ended, others, worlds):
-        self.began, self.ended, self.seconds = began, ended, (ended - began) / 1e9
-        self.others, self.worlds = others / self.seconds, worlds
-
-
-class Publisher:
-    def __init__(self, nodes, others):
-        self.others = others
-        self.nodes, self.admins = nodes, {node: Admin(node) for node in nodes}
-        self.variant, self.n, self.waiting = "a", 0, {}
-
-    def begin(self):
-        self.variant = "b" if self.variant == "a" else "a"
-        for node in self.nodes:
-            self.waiting[node] = self.admins[node].world()
-            swap(node, self.variant)
-
-    def look(self):
-        for node in self.nodes:
-            world = self.admins[node].world()
-            if world > self.waiting.get(node, world):
-                self.waiting.pop(node)
-        return not self.waiting
-
-    def phase(self, seconds, busy):
-        """Its begin and end are by the clock that the client uses. A publication that was begun is waited for."""
-        began, others = time.monotonic_ns(), self.others.used()
-        self.n = 0
-        end = time.monotonic() + seconds
-        if busy:
-            self.begin()
-        while True:
-            time.sleep(0.03)
-            done = self.look()
-            self.n += busy and done
-            if time.monotonic() >= end and done:
-                return Phase(began, time.monotonic_ns(), self.others.used() - others, self.n)
-            if busy and done:
-                self.begin()
 
 
 def make_lab(build):
