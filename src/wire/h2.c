@@ -127,15 +127,25 @@ static int side_new(bool server, const struct h2_callbacks *cb, void *owner, str
 int h2_client_new(const struct h2_callbacks *cb, void *owner, struct h2 **ret) { return side_new(false, cb, owner, ret); }
 int h2_server_new(const struct h2_callbacks *cb, void *owner, struct h2 **ret) { return side_new(true, cb, owner, ret); }
 
+/* nghttp2 (1.52 is one that does) frees the first DATA of a request or an answer while a stream still points to it, when memory
+ * runs out as it is queued: to delete such a session frees it twice. Its memory is given up, and stays reachable from here. */
+static _Thread_local struct h2 *torn_sessions;
+
 struct h2 *h2_free(struct h2 *h) {
     if (!h)
         return NULL;
     check(!h->out);
     h2_block_drop(h);
-    nghttp2_session_del(h->ng); /* reports no stream; ours are freed below */
+    if (!h->torn)
+        nghttp2_session_del(h->ng); /* reports no stream; ours are freed below */
     list_for_each_safe (it, &h->streams)
         h2_dealloc(list_entry(it, struct h2_stream, all));
-    h2_dealloc(h);
+    if (h->torn) {
+        h->torn_next = torn_sessions;
+        torn_sessions = h;
+    } else {
+        h2_dealloc(h);
+    }
     return NULL;
 }
 

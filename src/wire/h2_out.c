@@ -155,7 +155,7 @@ size_t h2_drain(struct h2 *h, uint8_t *to, size_t cap) {
         h->out_data = false;
         n = nghttp2_session_mem_send(h->ng, &bytes);
         if (n < 0)
-            h->dead = true;
+            h->dead = h->torn = true;
         else if (n > 0)
             put(h, bytes, (size_t)n);
         else if (!h->out_data && !take_turn_back(h))

@@ -55,7 +55,9 @@ struct h2 {
     size_t n_rest;
     int verdict; /* of h2_feed, sticky; 0: well */
     bool server;
-    bool dead;       /* no memory, or nghttp2 failed: nothing works any more */
+    bool dead; /* no memory, or nghttp2 failed: nothing works any more */
+    bool torn; /* it failed while it wrote: it may hold what it freed, see h2_free */
+    struct h2 *torn_next;
     bool closing;    /* the owner asked for GOAWAY with an error */
     bool draining;   /* h2_goaway was called */
     bool drain_ping; /* GOAWAY's first half is out; its second follows the answer to a PING */
