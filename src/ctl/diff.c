@@ -4,7 +4,8 @@
  * The directory is loaded as the daemon would load it. Equal connections are one pair with a count. A pair's new verdict
  * comes from the matcher on that directory; its present one from being open, or from the daemon, asked for many pairs at
  * once. Inbound connections are judged, and those outbound ones whose other end is another node: the others are seen
- * inbound too. What leaves in plaintext has no identity at its other end, and is cut where the mesh wants a tunnel. */
+ * inbound too. What leaves in plaintext has no identity at its other end: while it is open it is cut where the mesh wants a
+ * tunnel; made again, it would have one, and our identity in it. */
 #include <stdlib.h>
 
 #include <ringwall/base/map.h>
@@ -204,6 +205,7 @@ static bool add_recent(struct diff *d, const struct json *contact) {
     struct str source = json_text(json_get(contact, "source")), rest = json_text(json_get(contact, "to")), ns = STR_NULL;
     int64_t port, count = 1, world = 0;
     like.outbound = str_is(json_text(json_get(contact, "direction")), STR("outbound"));
+    like.plain_out = like.outbound && str_is(json_text(json_get(contact, "protocol")), STR("TCP"));
     if (!json_number(json_get(contact, "port"), &port) || port < 1 || port > UINT16_MAX ||
         !addr_parse(json_text(json_get(contact, "destinationIp")), &like.to.addr) ||
         !addr_parse(json_text(json_get(contact, "sourceIp")), &like.source_ip))
@@ -247,15 +249,19 @@ static const struct workload *find_then(const struct diff *d, const struct pair 
 static const char then_gone[] = "the workload is not in the directory";
 static const char then_tunnel[] = "the workload is in the mesh and takes tunnels on this port: plaintext to it is refused";
 
-/* Plaintext that leaves is judged by the mesh first, and by policy only where the mesh lets it pass. True: it is decided. */
-static bool judge_plain_out(const struct diff *d, struct pair *p, const struct workload *to) {
+static const struct identity nobody;
+
+/* Plaintext that leaves is judged by the mesh first, and by policy only where that applies. True: it is decided. */
+static bool judge_plain_out(const struct diff *d, struct pair *p, const struct workload *to, const struct identity **source) {
     struct mtls_effective m;
     if (!to || !to->enrolled) {
         p->denied_then = false; /* outside, or under no policy */
         return true;
     }
     authz_mtls(d->world, to, p->to.port, &m);
-    p->denied_then = m.mode != MTLS_DISABLE;
+    if (m.mode == MTLS_DISABLE)
+        *source = &nobody;
+    p->denied_then = p->open && m.mode != MTLS_DISABLE;
     p->then_why = then_tunnel;
     return p->denied_then;
 }
@@ -266,7 +272,7 @@ static bool judge_then(const struct diff *d, struct pair *p, bool show) {
         .to = find_then(d, p), .source = &p->source, .source_ip = p->source_ip, .destination_ip = p->to.addr, .port = p->to.port};
     struct verdict v = {0};
     p->then_why = then_gone;
-    if (p->plain_out && judge_plain_out(d, p, q.to))
+    if (p->plain_out && judge_plain_out(d, p, q.to, &q.source))
         return true;
     if (!q.to) {
         p->denied_then = true;
@@ -321,6 +327,12 @@ static void batch_deinit(struct batch *b) {
 static void take_answer(struct pair *p, const struct json *verdict) {
     struct str word = json_text(json_get(verdict, "verdict"));
     bool allows = str_is(word, STR("allow"));
+    if (p->plain_out) { /* outside the mesh, or open to plaintext: as it was */
+        bool tunnel = json_truth(json_get(verdict, "enrolled")) && !str_is(json_text(json_get(verdict, "mtls")), STR("DISABLE"));
+        p->before = tunnel ? verdict : NULL;
+        p->denied_before = tunnel && !allows;
+        return;
+    }
     p->before = word.n && (allows || !p->open) ? verdict : NULL;
     p->denied_before = !p->open && !allows;
 }
@@ -436,7 +448,11 @@ static void write_side(struct json_writer *w, const char *key, const struct json
     json_end(w);
 }
 
-static const char *before_text(const struct pair *p) { return p->open ? "it is open" : "the workload is not known"; }
+static const char *before_text(const struct pair *p) {
+    if (p->plain_out && !p->open)
+        return "it went out when it was logged";
+    return p->open ? "it is open" : "the workload is not known";
+}
 
 static void write_pair(struct json_writer *w, const struct pair *p) {
     char ip[ADDR_TEXT];
@@ -444,7 +460,7 @@ static void write_pair(struct json_writer *w, const struct pair *p) {
     json_z(w, "change", p->denied_then ? "deny" : "allow");
     json_z(w, "state", p->open ? "open" : "recent");
     json_z(w, "direction", p->outbound ? "outbound" : "inbound");
-    json_bool(w, "plaintext", identity_is_none(&p->source));
+    json_bool(w, "plaintext", p->plain_out || identity_is_none(&p->source));
     json_i64(w, "count", p->count);
     write_text(w, "source", identity_uri(&p->source));
     json_str(w, "sourceIp", addr_format(&p->source_ip, ip));

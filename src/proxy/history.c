@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * history.c - a ring of denials; a table of contacts with a list by age, whose oldest gives way */
+ * history.c - a ring of denials; a table of contacts with two lists by age, whose oldest give way: each its own, but that
+ * the lesser one takes from the other until it has its quarter */
 #include "history.h"
 
 #include <assert.h>
@@ -7,7 +8,9 @@
 
 #include <ringwall/base/check.h>
 
-static_assert(offsetof(struct contact_key, source) == 38, "a contact's key has no padding before its text");
+static_assert(offsetof(struct contact_key, source) == 39, "a contact's key has no padding before its text");
+
+enum { AGES_POLICY, AGES_PLAIN_OUT, _AGES };
 
 struct history {
     struct denial *denials;
@@ -15,7 +18,8 @@ struct history {
     struct contact *contacts;
     size_t contacts_max, n_contacts; /* used places; all once it is full */
     struct map by_key;
-    struct list by_age;
+    struct list by_age[_AGES];
+    size_t n_plain_out;
 };
 
 struct history *history_new(size_t denials_max, size_t contacts_max) {
@@ -27,7 +31,8 @@ struct history *history_new(size_t denials_max, size_t contacts_max) {
     h->contacts_max = contacts_max;
     h->denials = calloc(denials_max, sizeof(*h->denials));
     h->contacts = calloc(contacts_max, sizeof(*h->contacts));
-    list_init(&h->by_age);
+    for (unsigned i = 0; i < _AGES; i++)
+        list_init(&h->by_age[i]);
     if (!h->denials || !h->contacts || map_init(&h->by_key, contacts_max) < 0)
         return history_free(h);
     return h;
@@ -71,25 +76,32 @@ static size_t key_bytes(const struct contact_key *k) {
     return offsetof(struct contact_key, source) + k->source_bytes;
 }
 
+static bool is_plain_out(const struct contact_key *k) { return k->outbound && !k->mtls; }
+
 /* A place that was never used, else the oldest contact's. */
-static struct contact *contact_place(struct history *h) {
-    if (h->n_contacts < h->contacts_max)
+static struct contact *contact_place(struct history *h, bool plain_out) {
+    bool at_quota = plain_out && h->n_plain_out >= max_of(h->contacts_max / 4, (size_t)1);
+    h->n_plain_out += plain_out && !at_quota;
+    if (!at_quota && h->n_contacts < h->contacts_max)
         return &h->contacts[h->n_contacts++];
-    struct contact *c = list_entry(list_pop_front(&h->by_age), struct contact, by_age);
+    bool from_plain_out = at_quota || list_empty(&h->by_age[AGES_POLICY]);
+    h->n_plain_out -= from_plain_out && !plain_out;
+    struct contact *c =
+        list_entry(list_pop_front(&h->by_age[from_plain_out ? AGES_PLAIN_OUT : AGES_POLICY]), struct contact, by_age);
     map_remove(&h->by_key, &c->node);
     return c;
 }
 
 struct contact *history_add_contact(struct history *h, const struct contact_key *key) {
     struct map_node *found = map_find(&h->by_key, key, key_bytes(key));
-    struct contact *c = found ? map_entry(found, struct contact, node) : contact_place(h);
+    struct contact *c = found ? map_entry(found, struct contact, node) : contact_place(h, is_plain_out(key));
     if (found) {
         list_unlink(&c->by_age);
     } else {
         *c = (struct contact){.key = *key};
         check(map_insert(&h->by_key, &c->node, &c->key, key_bytes(key)) == 0);
     }
-    list_push_back(&h->by_age, &c->by_age);
+    list_push_back(&h->by_age[is_plain_out(key) ? AGES_PLAIN_OUT : AGES_POLICY], &c->by_age);
     c->count++;
     return c;
 }
@@ -97,8 +109,11 @@ struct contact *history_add_contact(struct history *h, const struct contact_key 
 size_t history_n_contacts(const struct history *h) { return h->n_contacts; }
 
 const struct contact *history_next_contact(const struct history *h, const struct contact *previous) {
-    struct list *next = previous ? previous->by_age.next : h->by_age.next;
-    return next == &h->by_age ? NULL : list_entry(next, struct contact, by_age);
+    const struct list *next = previous ? previous->by_age.next : h->by_age[0].next;
+    for (unsigned i = 0; i < _AGES; i++)
+        if (next == &h->by_age[i])
+            next = i + 1 < _AGES ? h->by_age[i + 1].next : NULL;
+    return next ? list_entry(next, struct contact, by_age) : NULL;
 }
 
 /* ---- counters ---- */

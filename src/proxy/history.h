@@ -2,7 +2,8 @@
  * history.h - what a worker remembers of connections that are gone: the last denials in full, and who talked to whom
  *
  * Both are bounded and reserved when the worker starts; remembering never allocates. The pages of places that were never
- * used cost nothing. Equal pairs are one contact with a count, so that a busy pair does not push the others out. */
+ * used cost nothing. Equal pairs are one contact with a count, so that a busy pair does not push the others out. What left in
+ * plaintext goes to the whole world: it has a quarter of the places and no more. */
 #pragma once
 
 #include <ringwall/base/list.h>
@@ -35,8 +36,8 @@ struct denial {
 struct contact_key {
     struct addr source_ip, destination_ip;
     uint16_t port, source_bytes;
-    uint8_t outbound, allowed;
-    char source[IDENTITY_TEXT_MAX]; /* SPIFFE ID; source_bytes 0: plaintext */
+    uint8_t outbound, allowed, mtls;
+    char source[IDENTITY_TEXT_MAX]; /* SPIFFE ID; source_bytes 0: none known. Outbound: our own, sent or not */
 };
 struct contact {
     struct map_node node;
@@ -62,7 +63,8 @@ const struct denial *history_denial_at(const struct history *h, size_t i); /* 0:
 struct contact *history_add_contact(struct history *h, const struct contact_key *key);
 void contact_key_set_source(struct contact_key *k, const struct identity *source);
 size_t history_n_contacts(const struct history *h);
-const struct contact *history_next_contact(const struct history *h, const struct contact *previous); /* NULL: first; by age */
+/* NULL: first. By age, those of plaintext that left behind the others. */
+const struct contact *history_next_contact(const struct history *h, const struct contact *previous);
 
 /* One more denial of this policy ("" for none) and reason. */
 void stats_count_denied(struct stats_denials *d, struct str policy, enum close_reason reason);

@@ -6,7 +6,9 @@
 #include <ringwall/base/clock.h>
 
 #include "access.h"
+#include "credentials.h"
 #include "history.h"
+#include "pod.h"
 #include "worker.h"
 
 enum { STATUS_DENIED = 401 };
@@ -41,7 +43,9 @@ static void remember_contact(struct flow *f, const struct identity *source, bool
     key.port = f->target.port;
     key.outbound = f->kind == FLOW_OUTBOUND;
     key.allowed = allowed;
-    contact_key_set_source(&key, source);
+    key.mtls = f->mtls;
+    bool unsent = key.outbound && !key.mtls; /* a connection like it may need it tomorrow */
+    contact_key_set_source(&key, unsent && f->pod->slot ? &f->pod->slot->identity : source);
     struct contact *c = history_add_contact(f->worker->history, &key);
     c->wall_ns = wall_ns;
     c->world = f->judged;
@@ -63,7 +67,6 @@ void remember_end(struct flow *f) {
     flow_identities(f, &source, &destination);
     if (denied)
         remember_denial(f, source, wall_ns);
-    /* What leaves in plaintext is under no policy of ours, unless a tunnel or this node's own workload is at its end. */
-    if (f->kind != FLOW_OUTBOUND || f->mtls)
+    if (!denied || f->kind != FLOW_OUTBOUND || f->mtls) /* plaintext that was cut once it was to be a tunnel was never refused */
         remember_contact(f, source, !denied, wall_ns);
 }

@@ -154,6 +154,7 @@ static void report_contact(struct json_writer *j, const struct contact *c) {
     json_object(j, NULL);
     json_z(j, "time", time);
     json_z(j, "direction", k->outbound ? "outbound" : "inbound");
+    json_z(j, "protocol", k->mtls ? "HBONE" : "TCP");
     if (k->source_bytes)
         json_str(j, "source", (struct str){k->source, k->source_bytes});
     json_str(j, "sourceIp", addr_format(&k->source_ip, addr));

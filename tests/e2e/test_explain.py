@@ -127,3 +127,19 @@ def case_policy_diff(lab):
     expect_equal((done.returncode, done.stdout), (1, ""), "an invalid directory")
     expect("policy.yaml:4:" in done.stderr and "action" in done.stderr, f"its error: {done.stderr}")
     lab.remove("policy.yaml")
+
+
+def case_ended_plaintext_outbound(lab):
+    """A connection that went out in plaintext and ended is judged too: its destination will be in the mesh, under a DENY"""
+    client, outsider = pod(lab, "client"), pod(lab, "outsider")
+    serve(lab, "outsider")
+    expect(reaches(lab, "client", "outsider"), "the client does not reach what is outside the mesh")
+    joined = ("apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\n"
+              "metadata: {name: joined, namespace: default, labels: {istio.io/dataplane-mode: ambient}}\n"
+              f"spec: {{address: {outsider.ip}, serviceAccount: joined, labels: {{app: joined}}}}\n")
+    deny = authorization("no-client", "  selector: {matchLabels: {app: joined}}\n  action: DENY\n  rules: [{from: [{source: {serviceAccounts: [client]}}]}]\n")
+    expect_equal(diff(lab, lab.nodes[0].mesh_dir, 0), [], "the difference to the directory in force")
+    other = copy_of_mesh(lab, "joined.d", 0, joined=joined, deny=deny)
+    rows = eventually("the ended connection is judged", lambda: [r for r in diff(lab, other, 0) if r["destinationIp"] == outsider.ip and r["state"] == "recent"])
+    expect_equal([(r["change"], r["state"], r["direction"], r["plaintext"], r["source"], r["port"], r["new"]["policy"]) for r in rows],
+                 [("deny", "recent", "outbound", True, client.identity, PORT, "default/no-client")], "what would be denied")

@@ -158,6 +158,34 @@ of 2 open connections 1 would be cut; of 0 recent ones 0 would be newly denied, 
         self.mesh(a=ENTRY.format(name="else", mode="ambient", address="10.0.0.6"), c=deny)
         self.assertEqual(self.rows(connections=[out]), [])
 
+    def test_ended_outbound_in_plaintext(self):
+        """Judged as it would be if it were made again: by a tunnel with our identity, in plaintext without one, or outside the mesh"""
+        out = recent(direction="outbound", protocol="TCP", count=4)
+        there = SERVER.replace("  namespace: default\n", "  namespace: default\n  annotations: {ringwall.io/node: node-2}\n")
+        auth = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p, namespace: default}\nspec: {mtls: {mode: DISABLE}}\n"
+        deny = POLICY.format(name="no", namespace="default", action="DENY", field="%s", value="%s")
+        nobody, client = deny % ("notPrincipals", "*"), deny % ("principals", "*/sa/client")
+        self.mesh(a=there, b=nobody)
+        self.assertEqual(self.rows(recents=[out]), [])
+        self.mesh(b=client)
+        rows = json.loads(self.diff("-o", "json", recents=[out]).stdout)
+        self.assertEqual([(r["change"], r["state"], r["direction"], r["plaintext"], r["source"], r["count"], r["new"]["at"], r["old"]["reason"]) for r in rows],
+                         [("deny", "recent", "outbound", True, CLIENT, 4, "mesh.d/b.yaml:9", "it went out when it was logged")])
+        self.assertIn("DENY   recent outbound in plaintext, 4 connections", self.diff(recents=[out]).stdout)
+        self.mesh(b=client, c=auth)
+        self.assertEqual(self.rows(recents=[out]), [])
+        self.mesh(b=nobody)
+        self.assertEqual([r[:4] for r in self.rows(recents=[out])], [("deny", "recent", CLIENT, 8080)])
+        self.mesh(a=there.replace("ambient", "none"), b=client)
+        self.assertEqual(self.rows(recents=[out]), [])
+        # Logged under an older world: what the daemon would do now counts, tunnel or not.
+        self.mesh(a=there, b=client)
+        (self.dir / "mesh.d/c.yaml").unlink()
+        older = [{**out, "world": 3}]
+        for now, expected in (({**DENIED, "enrolled": True, "mtls": "STRICT"}, 0), ({**ALLOWED, "enrolled": True, "mtls": "STRICT"}, 1),
+                              ({**DENIED, "enrolled": False, "mtls": "PERMISSIVE"}, 1), ({**DENIED, "enrolled": True, "mtls": "DISABLE"}, 1), (None, 1)):
+            self.assertEqual(len(self.rows(recents=older, authz=now)), expected, now)
+
     def test_settings(self):
         """Root namespace and trust domain are the daemon's, or those of -c"""
         policy = POLICY.format(name="no", namespace="mesh-system", action="DENY", field="principals", value="td.test/ns/default/sa/client")

@@ -105,6 +105,53 @@ static void contacts_at_the_bound(void **state unused_arg) {
     history_free(h);
 }
 
+static struct contact_key plain_out_of(unsigned i) {
+    struct contact_key k = key_of(i, true);
+    k.outbound = true;
+    return k;
+}
+
+static void count_kinds(const struct history *h, unsigned *ret_plain_out, unsigned *ret_others) {
+    *ret_plain_out = *ret_others = 0;
+    for (const struct contact *c = NULL; (c = history_next_contact(h, c));) {
+        bool plain_out = c->key.outbound && !c->key.mtls;
+        ++*(plain_out ? ret_plain_out : ret_others);
+        assert_true(plain_out || *ret_plain_out == 0); /* the others come first */
+    }
+}
+
+/* A scan of the whole internet leaves three quarters of the memory to the mesh, whoever comes first. */
+static void plaintext_that_left_has_its_quarter(void **state unused_arg) {
+    enum { N = 64 };
+    for (unsigned order = 0; order < 3; order++) {
+        struct history *h = history_new(1, N);
+        unsigned plain_out, others;
+        for (unsigned i = 0; i < 2000; i++) {
+            bool out = order == 2 ? i % 2 : (i < 1000) == (order == 1);
+            struct contact_key k = out ? plain_out_of(i) : key_of(i, true);
+            assert_int_equal(history_add_contact(h, &k)->count, 1);
+            assert_int_equal(history_add_contact(h, &k)->count, 2);
+            assert_true(history_n_contacts(h) <= N);
+        }
+        count_kinds(h, &plain_out, &others);
+        assert_int_equal(plain_out, N / 4);
+        assert_int_equal(others, 3 * N / 4);
+        struct contact_key tunnel = plain_out_of(7);
+        tunnel.mtls = true;
+        history_add_contact(h, &tunnel);
+        count_kinds(h, &plain_out, &others);
+        assert_int_equal(plain_out, N / 4); /* a tunnel is one of the others */
+        history_free(h);
+    }
+    struct history *h = history_new(1, 1); /* the least */
+    for (unsigned i = 0; i < 10; i++) {
+        struct contact_key k = i % 2 ? plain_out_of(i) : key_of(i, true);
+        history_add_contact(h, &k);
+        assert_int_equal(history_n_contacts(h), 1);
+    }
+    history_free(h);
+}
+
 static void counters_by_policy(void **state unused_arg) {
     static struct stats_denials d;
     for (unsigned i = 0; i < STATS_DENIED_MAX + 50; i++) {
@@ -141,6 +188,7 @@ int main(void) {
         cmocka_unit_test(equal_pairs_are_one),
         cmocka_unit_test(identities_tell_pairs_apart),
         cmocka_unit_test(contacts_at_the_bound),
+        cmocka_unit_test(plaintext_that_left_has_its_quarter),
         cmocka_unit_test(counters_by_policy),
         cmocka_unit_test(strange_names),
     };
