@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ * tls/gcm/gcm.c - see gcm.h: the choice of a path, and wolfCrypt's */
+#include <errno.h>
+#include <string.h>
+
+#include <wolfssl/options.h>
+
+#include <wolfssl/wolfcrypt/aes.h>
+
+#include <ringwall/base/check.h>
+#include <ringwall/base/err.h>
+#include <ringwall/base/secret.h>
+
+#include "gcm.h"
+#include "vaes.h"
+
+enum gcm_path gcm_path_best(void) { return vaes_usable() ? GCM_VAES : GCM_WOLFCRYPT; }
+
+const char *gcm_path_text(enum gcm_path path) { return path == GCM_VAES ? "AES-GCM with VAES" : "AES-GCM of wolfCrypt"; }
+
+static int wolfcrypt_init(struct gcm_key *k, const uint8_t *key, size_t key_n) {
+    Aes *aes = wolfSSL_Malloc(sizeof(*aes));
+    if (!aes)
+        return err_origin(-ENOMEM);
+    if (wc_AesInit(aes, NULL, INVALID_DEVID) != 0) {
+        wolfSSL_Free(aes);
+        return err_origin(-ENOTRECOVERABLE);
+    }
+    k->wolfcrypt = aes;
+    if (wc_AesGcmSetKey(aes, key, (word32)key_n) != 0) {
+        gcm_key_deinit(k);
+        return err_origin(-ENOTRECOVERABLE);
+    }
+    return 0;
+}
+
+int gcm_key_init(struct gcm_key *k, enum gcm_path path, const uint8_t *key, size_t key_n) {
+    check(key_n == 16 || key_n == 32);
+    check(path != GCM_VAES || vaes_usable());
+    *k = (struct gcm_key){.path = path, .rounds = (unsigned)key_n / 4 + 6};
+    if (path != GCM_VAES)
+        return wolfcrypt_init(k, key, key_n);
+    vaes_expand(k, key, key_n);
+    return 0;
+}
+
+void gcm_key_deinit(struct gcm_key *k) {
+    if (k->wolfcrypt) {
+        wc_AesFree(k->wolfcrypt);
+        secret_wipe(k->wolfcrypt, sizeof(Aes));
+        wolfSSL_Free(k->wolfcrypt);
+    }
+    secret_wipe(k, sizeof(*k));
+}
+
+bool gcm_key_is(const struct gcm_key *k, const uint8_t *key, size_t key_n) {
+    return k->path == GCM_VAES && vaes_key_is(k, key, key_n);
+}
+
+void gcm_seal(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n, const uint8_t *from,
+              size_t n, uint8_t *to, uint8_t ret_tag[GCM_TAG_BYTES]) {
+    check(k->rounds && n <= GCM_TEXT_BYTES_MAX && aad_n <= GCM_TEXT_BYTES_MAX);
+    if (k->path == GCM_VAES)
+        vaes_seal(k, nonce, aad, aad_n, from, n, to, ret_tag);
+    else
+        check(wc_AesGcmEncrypt(k->wolfcrypt, to, from, (word32)n, nonce, GCM_NONCE_BYTES, ret_tag, GCM_TAG_BYTES, aad,
+                               (word32)aad_n) == 0);
+}
+
+bool gcm_open(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n, const uint8_t *from,
+              size_t n, uint8_t *to, const uint8_t tag[GCM_TAG_BYTES]) {
+    check(k->rounds && n <= GCM_TEXT_BYTES_MAX && aad_n <= GCM_TEXT_BYTES_MAX);
+    bool same = k->path == GCM_VAES ? vaes_open(k, nonce, aad, aad_n, from, n, to, tag)
+                                    : wc_AesGcmDecrypt(k->wolfcrypt, to, from, (word32)n, nonce, GCM_NONCE_BYTES, tag,
+                                                       GCM_TAG_BYTES, aad, (word32)aad_n) == 0;
+    if (!same)
+        secret_wipe(to, n);
+    return same;
+}
