@@ -24,7 +24,14 @@
 #include "unit.h"
 #include "worker.h"
 
-enum { RUNS_DEFAULT = 200, FLOWS_MAX_PER_RUN = 12, BYTES_MAX = 600000, TURNS_MAX = 600000, WALL_S = 1800000000 };
+enum {
+    RUNS_DEFAULT = 200,
+    FLOWS_MAX_PER_RUN = 12,
+    BYTES_MAX = 600000,
+    SLEEPER_BYTES = 2000000,
+    TURNS_MAX = 600000,
+    WALL_S = 1800000000
+};
 enum { NETNS_CLIENT, NETNS_CLIENT2, NETNS_SERVER, NETNS_OUTSIDE, _NETNS_MAX };
 enum { POD_CLIENT = 1, POD_CLIENT2 = 2, POD_SERVER = 3 };
 enum { NODE_A, NODE_B, _NODE_MAX };
@@ -53,7 +60,7 @@ struct side {
     struct side *other;
     struct sim_conn *conn;                     /* NULL: not there (yet) */
     size_t n_to_send, n_sent, n_got, reset_at; /* reset_at: bytes got after which it resets; 0: never */
-    bool shut, got_fin, got_reset, did_reset, lazy;
+    bool shut, got_fin, got_reset, did_reset, lazy, sleepy;
     unsigned salt;
 };
 struct talk { /* one connection between two applications */
@@ -139,6 +146,10 @@ static void got_bytes(struct sim_conn *c, const uint8_t *bytes, size_t n) {
     if (s->reset_at && s->n_got >= s->reset_at) {
         s->did_reset = true;
         sim_conn_reset(c);
+    } else if (s->sleepy) { /* once, long enough to outlive a certificate */
+        s->sleepy = false;
+        sim_conn_read(c, false);
+        ring_sim_after(s->talk->scene->sim, 400 * NS_PER_S, wake_up, s);
     } else if (s->lazy && rng_below(rng, 8) == 0) {
         sim_conn_read(c, false);
         ring_sim_after(s->talk->scene->sim, rng_below(rng, 3 * NS_PER_S), wake_up, s);
@@ -373,9 +384,13 @@ static void make_talks(struct scene *s) {
             size_t most = rng_below(rng, 3) ? 3000 : BYTES_MAX;
             sides[k]->n_to_send = 1 + rng_below(rng, most);
             sides[k]->lazy = rng_below(rng, 3) == 0;
-            if (!s->gentle && rng_below(rng, 6) == 0)
+            sides[k]->sleepy = s->manner == MANNER_AGEING && rng_below(rng, 2) == 0;
+            if (s->manner == MANNER_ROUGH && rng_below(rng, 6) == 0)
                 sides[k]->reset_at = 1 + rng_below(rng, most);
         }
+        for (unsigned k = 0; k < 2; k++)
+            if (sides[k]->sleepy) /* what is sent to it is more than queues hold, so that its flow stays open */
+                sides[1 - k]->n_to_send = SLEEPER_BYTES;
         ring_sim_after(s->sim, rng_below(rng, 2 * NS_PER_S), start_talk, t);
     }
 }
@@ -543,7 +558,7 @@ static void run(uint64_t seed, enum manner manner) {
 static void make_credentials(void) {
     static const char *const accounts[] = {"client", "server"};
     pki_init(&pki, "cluster.local", WALL_S);
-    static const int64_t lives_s[_MANNER_MAX] = {PKI_TTL, 30 * 86400, 120};
+    static const int64_t lives_s[_MANNER_MAX] = {PKI_TTL, 30 * 86400, 20};
     for (unsigned manner = 0; manner < _MANNER_MAX; manner++)
         for (unsigned a = 0; a < array_size(accounts); a++)
             for (unsigned g = 1; g < 3; g++) {
