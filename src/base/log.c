@@ -182,11 +182,12 @@ static void reopen_access(void) {
 static void *writer_main(void *unused) {
     uint64_t stop_ms = 0; /* not stopping */
     for (;;) {
-        bool stopping = atomic_load_explicit(&self.stopping, memory_order_acquire);
         struct pollfd polls[_LOG_STREAM_MAX + 1] = {{.fd = self.event, .events = POLLIN}};
         bool backlog = false;
         uint64_t count;
         ignore_result(read(self.event, &count, sizeof(count))); /* EAGAIN: nothing new, the sinks have room again */
+        /* Looked at after the wake-up was taken: one that is taken between the two would be lost, and the wait endless. */
+        bool stopping = atomic_load_explicit(&self.stopping, memory_order_acquire);
         if (atomic_exchange_explicit(&self.reopen, false, memory_order_acquire))
             reopen_access();
         for (unsigned i = 0; i < _LOG_STREAM_MAX; i++) {

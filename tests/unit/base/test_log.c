@@ -288,6 +288,20 @@ static void limit_counts_what_it_suppressed(void **state) {
     clock_override(NULL);
 }
 
+/* A writer that is just waking hears of the stop too: it once could take the wake-up and wait for ever. */
+static void every_stop_is_heard(void **state) {
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    stderr_to(nowhere);
+    for (unsigned i = 0; i < 3000; i++) {
+        if (log_start(&(struct log_options){.level = LOG_INFO, .access_path = "none"}) != 0)
+            break;
+        log_info("test", "line %u", i);
+        log_stop();
+    }
+    stderr_back();
+    close(nowhere);
+}
+
 static int set_up(void **state) {
     unit_directory(directory);
     return signal(SIGPIPE, SIG_IGN) == SIG_ERR;
@@ -335,6 +349,7 @@ int main(void) {
         cmocka_unit_test(sockets_never_wait),
         cmocka_unit_test(levels_have_names),
         cmocka_unit_test(limit_counts_what_it_suppressed),
+        cmocka_unit_test(every_stop_is_heard),
         cmocka_unit_test(reopens_the_access_log),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
