@@ -146,6 +146,7 @@ static void print_tls(const struct json *o) {
     }
     printf("\n  %s\n", meaning(text_of(o, "mode")));
     print_port_modes(json_get(o, "ports"));
+    walk_print_port_behind(o, "  note: ");
     if (!json_truth(json_get(o, "enrolled")))
         printf("  not enrolled: nothing enforces this, and peers send plaintext to it\n");
 }

@@ -165,11 +165,26 @@ static void put_advice(const struct json *o) {
     putchar('\n');
 }
 
+void walk_print_port_behind(const struct json *answer, const char *before) {
+    const struct json *s = json_get(answer, "servicePort");
+    int64_t port = 0, ask = 0;
+    if (!json_number(json_get(answer, "port"), &port) || !json_number(json_get(s, "ask"), &ask))
+        return;
+    printf("%s%d is the port of ", before, (int)port);
+    put_text(stdout, text_of(s, "kind"));
+    putchar(' ');
+    put_text(stdout, text_of(s, "service"));
+    printf("; ");
+    put_text(stdout, text_of(answer, "to"));
+    printf(" itself listens on %d, and policies mean that one: ask with --port %d\n", (int)ask, (int)ask);
+}
+
 void walk_print(const struct json *answer) {
     fputs(str_is(text_of(answer, "verdict"), STR("allow")) ? "ALLOW  " : "DENY  ", stdout);
     put_text(stdout, text_of(answer, "reason"));
     printf("\n\n");
     put_question(answer);
+    walk_print_port_behind(answer, "\nnote: ");
     printf("\nlooked at, in this order:\n");
     put_walk(answer);
     put_advice(answer);

@@ -205,6 +205,32 @@ static void tell(struct builder *b, const struct policy *p, const struct port_us
                   STR_ARG(p->ns), STR_ARG(p->name));
 }
 
+uint16_t world_port_behind(const struct world *w, const struct workload *to, uint16_t port, const struct service **ret_service) {
+    const struct service *found = NULL;
+    uint16_t behind = 0;
+
+    for (size_t i = 0; i < to->n_ports; i++)
+        if (to->ports[i].port == port)
+            return 0;
+    for (size_t i = 0; i < w->n_services; i++) {
+        const struct service *s = &w->services[i];
+        const struct service_inside *in = &w->service_insides[i];
+        for (size_t e = 0; e < s->n_endpoints; e++)
+            for (size_t p = 0; in->endpoints[e].workload == to && p < s->n_ports; p++) {
+                uint16_t target = service_target_port(&in->endpoints[e], &s->ports[p], in->from_slices);
+                if (target == port)
+                    return 0; /* it has that port */
+                if (s->ports[p].port == port && target && !found) {
+                    found = s;
+                    behind = target;
+                }
+            }
+    }
+    if (found)
+        *ret_service = found;
+    return behind;
+}
+
 void build_port_warnings(struct builder *b) {
     size_t n = b->world->n_policies;
     struct port_uses *by_policy = build_scratch(b, sizeof(*by_policy), n);

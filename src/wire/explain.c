@@ -99,6 +99,19 @@ static void write_question(struct json_writer *to, const struct authz_query *q) 
     json_u64(to, "port", q->port);
 }
 
+/* A service's port where the workload's is meant is the commonest slip, and its answer is about nothing. */
+static void write_port_behind(struct json_writer *to, const struct world *w, const struct workload *workload, uint16_t port) {
+    const struct service *s = NULL;
+    uint16_t own = port ? world_port_behind(w, workload, port, &s) : 0;
+    if (!own)
+        return;
+    json_object(to, "servicePort");
+    json_str(to, "kind", s->kind);
+    write_object(to, "service", s->ns, s->name);
+    json_u64(to, "ask", own);
+    json_end(to);
+}
+
 void explain_authz(struct json_writer *to, const struct world *w, const struct authz_query *q, struct verdict *ret) {
     char bytes[REASON_BYTES];
     struct text reason = TEXT_OVER(bytes);
@@ -115,6 +128,7 @@ void explain_authz(struct json_writer *to, const struct world *w, const struct a
     json_z(to, "mtls", mtls_mode_name(ret->mtls));
     json_bool(to, "enrolled", q->to->enrolled);
     write_question(to, q);
+    write_port_behind(to, w, q->to, q->port);
     json_array(to, "walk");
     struct verdict again;
     struct walk walk = {to, ret};
@@ -150,5 +164,6 @@ void explain_tls(struct json_writer *to, const struct world *w, const struct wor
         json_u64(to, "port", port);
     else
         write_port_modes(to, workload);
+    write_port_behind(to, w, workload, port);
     json_end(to);
 }

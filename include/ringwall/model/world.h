@@ -82,6 +82,9 @@ struct service {
 size_t world_n_services(const struct world *w);
 const struct service *world_service_at(const struct world *w, size_t i);
 const struct service *world_service_by_vip(const struct world *w, struct str network, const struct addr *a);
+/* Somebody says `port` of a workload that, for all that is known, has no such port: does a service have it and lead to this
+ * workload? Then the workload's own port behind it; else 0. For texts: walks all endpoints. */
+uint16_t world_port_behind(const struct world *w, const struct workload *to, uint16_t port, const struct service **ret_service);
 
 /* For tables and dumps. */
 struct policy_view {

@@ -63,6 +63,9 @@ class Explain(cli.Cli):
         question = re.search(r"--to (\S+)", (TABLE / "10-no-policy-for-it.txt").read_text()).group(1)
         self.assertIn("  not enrolled: nothing enforces this, and peers send plaintext to it\n", ask(question))
 
+        self.assertIn("  note: 80 is the port of Service shop/cart; shop/cart itself listens on 8080, and policies mean that one: ask with --port 8080\n",
+                      ask("shop/cart", "--port", "80"))
+
     def test_words_of_dry_run(self):
         """Those that Istio reads switch a policy off or on, every other one is refused"""
         policy = ("apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: w, namespace: a}\nspec: {address: 10.0.0.1}\n---\n"

@@ -6,7 +6,23 @@
 
 #define PORTS "policy ALLOW app/p selector="
 
-static void what_is_told(void **state) {
+#define MESH \
+    "ns app\nns other\n" \
+    "pod app/web ip=10.1.0.1 labels=app:web ports=http:8080\n" \
+    "pod app/db ip=10.1.0.2 labels=app:db\n" \
+    "pod app/named ip=10.1.0.3 labels=app:named ports=http:3000\n" \
+    "pod app/same ip=10.1.0.4 labels=app:same\n" \
+    "pod app/sliced ip=10.1.0.5 labels=app:sliced\n" \
+    "pod app/alone ip=10.1.0.6 labels=app:alone ports=x:7000\n" \
+    "pod other/x ip=10.1.0.7\n" \
+    "service app/web vip=10.2.0.1 ports=http:80:8080 selector=app:web\n" \
+    "service app/db vip=10.2.0.2 ports=pg:5433:5432 selector=app:db\n" \
+    "service app/named vip=10.2.0.3 ports=http:80:=http selector=app:named\n" \
+    "service app/same vip=10.2.0.4 ports=http:80:81 selector=app:same\n" \
+    "service app/same2 vip=10.2.0.5 ports=http:82:80 selector=app:same\n" \
+    "service app/sliced vip=10.2.0.6 ports=https:443:1\nslice pod=sliced ip=10.1.0.5 ports=https:8443\n"
+
+static void what_is_told(void **state unused_arg) {
     static const struct {
         const char *policy, *part; /* NULL: nothing is said */
     } rows[] = {
@@ -45,20 +61,7 @@ static void what_is_told(void **state) {
     for (size_t i = 0; i < array_size(rows); i++) {
         struct mesh m;
         mesh_init(&m);
-        mesh_add(&m, "ns app\nns other\n"
-                     "pod app/web ip=10.1.0.1 labels=app:web ports=http:8080\n"
-                     "pod app/db ip=10.1.0.2 labels=app:db\n"
-                     "pod app/named ip=10.1.0.3 labels=app:named ports=http:3000\n"
-                     "pod app/same ip=10.1.0.4 labels=app:same\n"
-                     "pod app/sliced ip=10.1.0.5 labels=app:sliced\n"
-                     "pod app/alone ip=10.1.0.6 labels=app:alone ports=x:7000\n"
-                     "pod other/x ip=10.1.0.7\n"
-                     "service app/web vip=10.2.0.1 ports=http:80:8080 selector=app:web\n"
-                     "service app/db vip=10.2.0.2 ports=pg:5433:5432 selector=app:db\n"
-                     "service app/named vip=10.2.0.3 ports=http:80:=http selector=app:named\n"
-                     "service app/same vip=10.2.0.4 ports=http:80:81 selector=app:same\n"
-                     "service app/same2 vip=10.2.0.5 ports=http:82:80 selector=app:same\n"
-                     "service app/sliced vip=10.2.0.6 ports=https:443:1\nslice pod=sliced ip=10.1.0.5 ports=https:8443\n");
+        mesh_add(&m, MESH);
         mesh_add(&m, rows[i].policy);
         int r = mesh_build(&m);
         if (rows[i].part ? m.diags.n != 1 || !strstr(m.diags.items[0].text, rows[i].part) : r || m.diags.n > 0)
@@ -67,7 +70,32 @@ static void what_is_told(void **state) {
     }
 }
 
+static void the_port_behind_a_service(void **state unused_arg) {
+    static const struct {
+        const char *name;
+        uint16_t port, behind;
+        const char *service;
+    } rows[] = {
+        {"web", 80, 8080, "web"},        {"web", 8080, 0, NULL},       {"web", 81, 0, NULL},  {"db", 5433, 5432, "db"},
+        {"db", 5432, 0, NULL},           {"named", 80, 3000, "named"}, {"same", 80, 0, NULL}, {"same", 82, 80, "same2"},
+        {"sliced", 443, 8443, "sliced"}, {"sliced", 1, 0, NULL}, /* the slice's port counts, not targetPort */
+        {"alone", 80, 0, NULL},
+    };
+    struct mesh m;
+    mesh_init(&m);
+    mesh_add(&m, MESH);
+    assert_int_equal(mesh_build(&m), 0);
+    for (size_t i = 0; i < array_size(rows); i++) {
+        const struct workload *w = world_workload_by_name(m.world, STR("app"), str_of(rows[i].name));
+        const struct service *s = NULL;
+        assert_non_null(w);
+        assert_int_equal(world_port_behind(m.world, w, rows[i].port, &s), rows[i].behind);
+        assert_true(rows[i].service ? s && str_is(s->name, str_of(rows[i].service)) : !s);
+    }
+    mesh_deinit(&m);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_told), cmocka_unit_test(the_port_behind_a_service)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
