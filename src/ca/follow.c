@@ -91,6 +91,8 @@ static void watch_folder_of(struct follow *f, const char *path) {
 /* The kernel gives the watch it has for a folder that is watched already. */
 static void watch(struct follow *f, const char *path) {
     char real[PATH_MAX];
+    if (!path[0]) /* none is configured: only its number counts */
+        return;
     watch_folder_of(f, path);
     if (realpath(path, real))
         watch_folder_of(f, real);

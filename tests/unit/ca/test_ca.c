@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include <ringwall/base/clock.h>
+#include <ringwall/base/thread.h>
+#include <ringwall/ca/audit.h>
 #include <ringwall/ca/ca.h>
+#include <ringwall/mail/ask.h>
 #include <ringwall/mail/bytes.h>
 #include <ringwall/mail/world.h>
 #include <ringwall/wire/pb.h>
@@ -126,8 +129,99 @@ static void no_other_way_in(void **state) {
     assert_int_equal(n_offered, 3);
 }
 
+enum { ASKERS = 3, ASKS = 150 };
+struct asker {
+    pthread_t thread;
+    struct mailbox *ca;
+    const char *csr;
+    unsigned n_ok, n_status;
+};
+
+static void *ask_often(void *argument) {
+    struct asker *a = argument;
+    struct mailbox *mine = mailbox_new("test", 2 * ASKS);
+    struct ca_request q = {.kind = CA_MESSAGE_SIGN,
+                           .caller = CA_CALLER_NODE,
+                           .caller_node = STR("node-1"),
+                           .identity = STR("spiffe://cluster.local/ns/default/sa/client"),
+                           .csr_pem = str_of(a->csr)};
+    unsigned n_posted = 0;
+    for (unsigned i = 0; i < ASKS; i++) {
+        uint8_t *bytes;
+        size_t n;
+        q.id = i;
+        if (pb_create_ca_request(&q, &bytes, &n) != 0)
+            return NULL;
+        struct mail_bytes *m = mail_bytes_new(bytes, n, mine);
+        struct mail_ask *ask = i % 50 ? NULL : mail_ask_new(ASK_STATUS, i, mine);
+        n_posted += mailbox_post(a->ca, &m->mail) == 0;
+        n_posted += ask && mailbox_post(a->ca, &ask->mail) == 0;
+    }
+    for (unsigned i = 0; i < n_posted; i++) {
+        struct arena arena = ARENA_NULL;
+        struct ca_response p;
+        struct mail *m = mailbox_wait(mine, 30000);
+        if (!m)
+            break;
+        if (m->type == &mail_answer_type)
+            a->n_status += strstr(container_of(m, struct mail_answer, mail)->json.at, "\"provider\":\"local\"") != NULL;
+        else {
+            struct mail_bytes *b = container_of(m, struct mail_bytes, mail);
+            a->n_ok += pb_consume_ca_response(b->bytes, b->n, &arena, &p) == 0 && p.code == CA_OK;
+        }
+        mail_free(m);
+        arena_deinit(&arena);
+    }
+    mailbox_unref(mine);
+    return NULL;
+}
+
+/* Many at once, while the world changes: each gets its answer, and the record holds each once. */
+static void many_askers(void **state) {
+    char audit[300], why[512] = "";
+    struct tls_key *key;
+    struct tls_der der;
+    struct growing csr = GROWING_NULL;
+    struct ca *ca = NULL;
+    snprintf(audit, sizeof(audit), "%s/audit.jsonl", base);
+    assert_int_equal(tls_key_generate(&key), 0);
+    assert_int_equal(tls_csr_make(key, NULL, &der), 0);
+    assert_int_equal(tls_der_to_pem(&der, "CERTIFICATE REQUEST", &csr), 0);
+    struct ca_options o = {.kind = CA_KIND_BUILTIN,
+                           .dir = dir,
+                           .trust_domain = "cluster.local",
+                           .node = "node-1",
+                           .ttl_default_s = 3600,
+                           .ttl_max_s = 86400,
+                           .audit_path = audit,
+                           .world = &slot};
+    assert_int_equal(ca_start(&o, &ca, why), 0);
+    struct asker askers[ASKERS];
+    for (unsigned i = 0; i < ASKERS; i++) {
+        askers[i] = (struct asker){.ca = ca_mailbox(ca), .csr = csr.at};
+        assert_int_equal(thread_start(&askers[i].thread, "asker", ask_often, &askers[i]), 0);
+    }
+    const struct small_workload workloads[] = {{"default", "client", "client", "node-1", "10.0.0.1"}};
+    for (unsigned i = 2; i < 10; i++)
+        world_free(publish_swap(&slot, small_world(workloads, 1, i)));
+    for (unsigned i = 0; i < ASKERS; i++) {
+        thread_join(askers[i].thread);
+        assert_int_equal(askers[i].n_ok, ASKS);
+        assert_int_equal(askers[i].n_status, 3);
+    }
+    ca = ca_stop(ca);
+    struct audit_report report;
+    if (audit_verify(audit, &report, why) != 0)
+        fail_msg("%s", why);
+    assert_int_equal(report.n_lines, ASKERS * ASKS + 1); /* and its start */
+    tls_key_free(key);
+    growing_deinit(&csr);
+    free(der.at);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(answers_bytes_only), cmocka_unit_test(same_root_after_restart),
-                                       cmocka_unit_test(refuses_to_start), cmocka_unit_test(no_other_way_in)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(many_askers), cmocka_unit_test(answers_bytes_only),
+                                       cmocka_unit_test(same_root_after_restart), cmocka_unit_test(refuses_to_start),
+                                       cmocka_unit_test(no_other_way_in)};
     return cmocka_run_group_tests(tests, make, unmake);
 }

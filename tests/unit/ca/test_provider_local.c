@@ -340,6 +340,28 @@ static void builtin_schedule(void **state) {
     now = begin;
 }
 
+/* Whose certificate it is must be said before peers refuse what it signs. */
+static void anothers_certificate(void **state) {
+    char log[400], *text;
+    size_t n;
+    fresh_node("r7", "n7");
+    assert_int_equal(ca_dir_issue_node(in("r7"), STR("node-9"), in("n9"), false, now, why), 0);
+    snprintf(log, sizeof(log), "%s", in("log"));
+    static const char *const nodes[] = {"n7", "n9"};
+    for (unsigned i = 0; i < 2; i++) {
+        int keep = dup(STDERR_FILENO), fd = open(log, O_RDWR | O_CREAT | O_TRUNC, 0600);
+        assert_true(keep >= 0 && fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+        open_provider(CA_KIND_FILES, in(nodes[i]));
+        provider = provider_local.close(provider);
+        assert_true(dup2(keep, STDERR_FILENO) >= 0);
+        close(keep);
+        close(fd);
+        assert_int_equal(io_read_file(log, 1 << 16, &text, &n), 0);
+        assert_int_equal(strstr(text, "is of node 'node-9', but this is node 'node-1'") != NULL, i == 1);
+        free(text);
+    }
+}
+
 static void broken_at_start(void **state) {
     void *none = NULL;
     fresh_node("r6", "n6");
@@ -359,6 +381,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(unchanged_is_quiet), cmocka_unit_test(sets_that_do_not_match),
                                        cmocka_unit_test(roots_in_steps),     cmocka_unit_test(no_wait_past_the_end),
                                        cmocka_unit_test(data_swap),          cmocka_unit_test(events_are_debounced),
-                                       cmocka_unit_test(builtin_schedule),   cmocka_unit_test(broken_at_start)};
+                                       cmocka_unit_test(builtin_schedule),   cmocka_unit_test(anothers_certificate),
+                                       cmocka_unit_test(broken_at_start)};
     return cmocka_run_group_tests(tests, make, unmake);
 }
