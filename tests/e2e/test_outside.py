@@ -21,7 +21,7 @@ from tasks import Task
 
 PORT = 9600
 DOOR = 15012
-TTL_S = 60
+TTL_S = 40
 NAME = "istiod.istio-system.svc"
 CA_ADDRESS = "10.71.0.1"
 AGENT = ("ringwall-system", "ringwall", ("ringwall-node-2", "uid-of-node-2s-agent"), "node-2")  # node-2's own pod, as its token says
@@ -386,7 +386,7 @@ def case_ca_away(lab):
     flow_server = Task(server, traffic.echo_server, PORT)
     flow_server.wait_ready()
     expect_equal(one.daemon.stop(), 0, "exit after SIGTERM")
-    flow = Task(server2, traffic.steady, server.ip, PORT, 10).wait_ready()
+    flow = Task(server2, traffic.steady, server.ip, PORT, 4).wait_ready()
     expect(available(two), "node-2 lost its certificates with the CA")
     expect(flow.result(40) > 0, "a flow while the CA is away")
     expect(available(two), "node-2 lost its certificates while the CA was away")
