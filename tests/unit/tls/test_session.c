@@ -262,6 +262,30 @@ static void test_foreign_roots(void **state) {
     pki_deinit(&same_name);
 }
 
+/* The library keeps nothing of a generation of bundles, nor of the chains that peers showed under it. */
+static void test_generations_leave_nothing(void **state) {
+    struct tls_credential *a = pki_credential(&f.pki, &f.node, &f.a, PKI_FLAWLESS, NULL),
+                          *b = pki_credential(&f.pki, NULL, &f.b, PKI_FLAWLESS, NULL);
+    size_t settled = 0;
+    for (uint64_t generation = 2; generation < 60; generation++) {
+        struct tls_trust *trust = tls_trust_new(f.pki.trust->bundles, 1, generation);
+        struct pair p;
+        int client, server;
+        assert_non_null(trust);
+        pair_init_between(&p, tls_credential_ref(a), trust, tls_credential_ref(b), trust, NULL);
+        shake(&p, PKI_NOW, &client, &server);
+        assert_int_equal(client | server, TLS_DONE);
+        assert_int_equal(tls_session_peer(p.server.session)->trust_generation, generation);
+        pair_deinit(&p);
+        tls_trust_unref(trust);
+        if (generation == 10)
+            settled = tls_memory_used();
+    }
+    assert_true(tls_memory_used() <= settled);
+    tls_credential_unref(a);
+    tls_credential_unref(b);
+}
+
 static void test_node_must_cover(void **state) {
     struct pair p;
     int client, server;
@@ -552,6 +576,7 @@ int main(void) {
         cmocka_unit_test(test_flaws),
         cmocka_unit_test(test_alerts_say_why),
         cmocka_unit_test(test_foreign_roots),
+        cmocka_unit_test(test_generations_leave_nothing),
         cmocka_unit_test(test_node_must_cover),
         cmocka_unit_test(test_time_is_given),
         cmocka_unit_test(test_one_byte_at_a_time),
