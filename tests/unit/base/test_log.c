@@ -292,10 +292,12 @@ static void limit_counts_what_it_suppressed(void **state) {
 static void every_stop_is_heard(void **state) {
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     stderr_to(nowhere);
-    for (unsigned i = 0; i < 3000; i++) {
+    for (unsigned i = 0; i < 8000; i++) {
         if (log_start(&(struct log_options){.level = LOG_INFO, .access_path = "none"}) != 0)
             break;
         log_info("test", "line %u", i);
+        for (uint64_t end = clock_mono_ns() + i % 400 * 100; clock_mono_ns() < end;) /* another moment of its waking each time */
+            ;
         log_stop();
     }
     stderr_back();
