@@ -15,6 +15,7 @@ enum {
     OUTSIDE_CONNECTIONS_MAX = 512,
     OUTSIDE_CONNECTIONS_OF_SOURCE_MAX = 64,
     OUTSIDE_HANDSHAKES_S_MAX = 50,   /* of one source a second, twice that at once */
+    OUTSIDE_REFUSALS_S_MAX = 20,     /* of one source a second, five times that at once: each is a line on the CA's record */
     OUTSIDE_SOURCES = 1024,          /* remembered; the place of a source follows from its address */
     OUTSIDE_STREAMS_MAX = 10,        /* a node of ours has 8 calls under way */
     OUTSIDE_MESSAGE_MAX = 32 * 1024, /* before anybody is believed: 512 x 10 x this is what all of them may hold */
@@ -33,10 +34,13 @@ struct outside_listener {
     struct ring_op accept;
     struct ring_timer again;
 };
-struct outside_source { /* a bucket of handshakes; the last one to use the place owns it. An IPv6 source is its /64 */
-    struct addr addr;
+struct outside_bucket {
     uint64_t filled_ns;
     unsigned tokens;
+};
+struct outside_source { /* the last one to use the place owns it. An IPv6 source is its /64 */
+    struct addr addr;
+    struct outside_bucket handshakes, refusals;
 };
 struct outside {
     struct doors *doors;

@@ -58,6 +58,42 @@ static void touch(struct caller *c) {
         list_push_back(&c->outside->touched, &c->touched);
 }
 
+/* ------------------------------------------------ sources */
+
+/* An IPv6 host may choose among 2^64 addresses, so its network is the source. */
+static struct addr source_of(const struct addr *a) {
+    struct addr s = *a;
+    if (!addr_is_v4(a))
+        memset(s.bytes + 8, 0, 8);
+    return s;
+}
+
+static void bucket_fill(struct outside_bucket *b, unsigned per_s, unsigned most, uint64_t now_ns) {
+    uint64_t step = NS_PER_S / per_s, fresh = (now_ns - b->filled_ns) / step;
+    b->filled_ns += fresh * step;
+    b->tokens = (unsigned)min_of(b->tokens + fresh, (uint64_t)most);
+}
+
+static struct outside_source *source_find(struct outside *o, const struct addr *a) {
+    enum { HANDSHAKES_MOST = 2 * OUTSIDE_HANDSHAKES_S_MAX, REFUSALS_MOST = 5 * OUTSIDE_REFUSALS_S_MAX };
+    uint64_t hash = 1469598103934665603ULL, now = doors_now(o->doors);
+    for (size_t i = 0; i < sizeof(a->bytes); i++)
+        hash = (hash ^ a->bytes[i]) * 1099511628211ULL;
+    struct outside_source *s = &o->sources[(hash ^ hash >> 32) % OUTSIDE_SOURCES];
+    if (!addr_is(&s->addr, a))
+        *s = (struct outside_source){.addr = *a, .handshakes = {now, HANDSHAKES_MOST}, .refusals = {now, REFUSALS_MOST}};
+    bucket_fill(&s->handshakes, OUTSIDE_HANDSHAKES_S_MAX, HANDSHAKES_MOST, now);
+    bucket_fill(&s->refusals, OUTSIDE_REFUSALS_S_MAX, REFUSALS_MOST, now);
+    return s;
+}
+
+static bool bucket_take(struct outside_bucket *b) {
+    if (b->tokens == 0)
+        return false;
+    b->tokens--;
+    return true;
+}
+
 /* ------------------------------------------------ calls */
 
 static const struct tls_peer *client_of(const struct caller *c) { return c->tls ? tls_session_peer(c->tls) : NULL; }
@@ -80,7 +116,11 @@ static void write_line(const struct caller *c, const struct outside_call *call, 
     log_write(LOG_ACCESS, LOG_INFO, "doors", f, n, code == GRPC_OK ? "certificate issued" : "certificate refused");
 }
 
-static void count_end(struct doors *d, enum grpc_code code) {
+/* What was refused is on the CA's record: a source that is refused too often is not heard any more for a while. */
+static void count_end(const struct caller *c, enum grpc_code code, bool recorded) {
+    struct doors *d = doors_of(c);
+    if (recorded && code != GRPC_OK)
+        ignore_result(bucket_take(&source_find(c->outside, &c->source)->refusals)); /* empty: on_call sees it */
     switch (code) {
     case GRPC_OK:
         counter_add(&d->stats->outside_issued, 1);
@@ -117,7 +157,7 @@ static void call_free(struct outside_call *call) {
 /* The caller gets `text`, our log gets `why`. */
 static void call_end(struct outside_call *call, enum grpc_code code, struct str text, struct str why) {
     struct caller *c = call->caller;
-    count_end(doors_of(c), code);
+    count_end(c, code, true);
     write_line(c, call, code, why);
     grpc_server_finish(c->grpc, call->id, code, text);
     call_free(call);
@@ -244,14 +284,18 @@ static void on_call(void *owner, int32_t id, struct str path, const struct grpc_
     struct outside_call *call = NULL;
     c->had_call = true;
     counter_add(&doors_of(c)->stats->outside_calls, 1);
-    if (str_is(path, ISTIO_CA_PATH) && !c->stopping && call_allowed(c))
+    bool heard = call_allowed(c) && source_find(c->outside, &c->source)->refusals.tokens > 0;
+    if (str_is(path, ISTIO_CA_PATH) && !c->stopping && heard)
         call = calloc(1, sizeof(*call));
     if (!call) {
         enum grpc_code code = c->stopping                   ? GRPC_UNAVAILABLE
                               : str_is(path, ISTIO_CA_PATH) ? GRPC_RESOURCE_EXHAUSTED
                                                             : GRPC_UNIMPLEMENTED;
-        count_end(doors_of(c), code);
-        write_line(c, NULL, code, code == GRPC_UNIMPLEMENTED ? STR("this method is not served here") : STR("no room"));
+        count_end(c, code, false);
+        write_line(c, NULL, code,
+                   code == GRPC_UNIMPLEMENTED ? STR("this method is not served here")
+                   : heard                    ? STR("no room")
+                                              : STR("too many calls, or too many that were refused"));
         grpc_server_finish(c->grpc, id, code, STR_NULL);
         return;
     }
@@ -294,10 +338,10 @@ static void on_cancelled(void *owner, int32_t id) {
     if (n_oversize > c->n_oversize) {
         c->n_oversize = n_oversize;
         record(call);
-        count_end(doors_of(c), GRPC_RESOURCE_EXHAUSTED);
+        count_end(c, GRPC_RESOURCE_EXHAUSTED, true);
         write_line(c, call, GRPC_RESOURCE_EXHAUSTED, STR("the request is too large"));
     } else {
-        count_end(doors_of(c), GRPC_CANCELLED);
+        count_end(c, GRPC_CANCELLED, false);
         write_line(c, call, GRPC_CANCELLED, STR("the caller took it back, or its time was over"));
     }
     call_free(call);
@@ -394,35 +438,11 @@ static const struct pump_machine machine = {machine_feed, machine_drain, machine
 
 /* ------------------------------------------------ who may connect */
 
-/* An IPv6 host may choose among 2^64 addresses, so its network is the source. */
-static struct addr source_of(const struct addr *a) {
-    struct addr s = *a;
-    if (!addr_is_v4(a))
-        memset(s.bytes + 8, 0, 8);
-    return s;
-}
-
 static unsigned connections_of(const struct outside *o, const struct addr *a) {
     unsigned n = 0;
     list_for_each (it, &o->callers)
         n += addr_is(&list_entry(it, struct caller, link)->source, a);
     return n;
-}
-
-static bool handshake_allowed(struct outside *o, const struct addr *a) {
-    uint64_t hash = 1469598103934665603ULL, now = doors_now(o->doors);
-    for (size_t i = 0; i < sizeof(a->bytes); i++)
-        hash = (hash ^ a->bytes[i]) * 1099511628211ULL;
-    struct outside_source *s = &o->sources[(hash ^ hash >> 32) % OUTSIDE_SOURCES];
-    if (!addr_is(&s->addr, a))
-        *s = (struct outside_source){.addr = *a, .filled_ns = now, .tokens = 2 * OUTSIDE_HANDSHAKES_S_MAX};
-    uint64_t fresh = (now - s->filled_ns) / (NS_PER_S / OUTSIDE_HANDSHAKES_S_MAX);
-    s->filled_ns += fresh * (NS_PER_S / OUTSIDE_HANDSHAKES_S_MAX);
-    s->tokens = (unsigned)min_of(s->tokens + fresh, (uint64_t)2 * OUTSIDE_HANDSHAKES_S_MAX);
-    if (s->tokens == 0)
-        return false;
-    s->tokens--;
-    return true;
 }
 
 static int caller_open(struct caller *c, int fd_) {
@@ -455,7 +475,7 @@ void caller_new(struct outside *o, int fd_) {
         return;
     }
     struct addr source = source_of(&peer.addr);
-    if (!handshake_allowed(o, &source)) {
+    if (!bucket_take(&source_find(o, &source)->handshakes)) {
         counter_add(&d->stats->outside_handshakes_limited, 1);
         return;
     }

@@ -440,6 +440,40 @@ static void test_bad_requests(void **state) {
     caller_deinit(&c);
 }
 
+/* Each refusal is a line on the CA's record; who is refused all the time is not passed on any more. */
+static void test_refused_too_often(void **state) {
+    struct istio_ca_request q = {.csr_pem = STR("a CSR")};
+    struct caller c;
+    unsigned n_passed = 0;
+    caller_init(&c, NULL);
+    for (;; n_passed++) {
+        struct arena a;
+        struct ca_request seen;
+        ask(&c, "Bearer a.b.c", &q);
+        uint64_t n_bound = counter_get(&f.stats.outside_refused_bound);
+        struct mail *m = NULL;
+        while (!m && n_bound == 0) {
+            m = mailbox_wait(f.ca, 10);
+            n_bound = counter_get(&f.stats.outside_refused_bound);
+        }
+        if (!m)
+            break;
+        struct mail_bytes *b = container_of(m, struct mail_bytes, mail);
+        a = ARENA_NULL;
+        assert_int_equal(pb_consume_ca_request(b->bytes, b->n, &a, &seen), PB_OK);
+        reply(b, &(struct ca_response){.kind = CA_MESSAGE_SIGN, .id = seen.id, .code = CA_UNAUTHENTICATED});
+        finish(&c);
+        assert_int_equal(c.code, GRPC_UNAUTHENTICATED);
+        arena_deinit(&a);
+        mail_free(m);
+        assert_true(n_passed < 1000);
+    }
+    finish(&c);
+    assert_int_equal(c.code, GRPC_RESOURCE_EXHAUSTED);
+    assert_true(n_passed >= 100);
+    caller_deinit(&c);
+}
+
 static void test_caller_goes(void **state) {
     struct istio_ca_request q = {.csr_pem = STR("a CSR")};
     struct arena a;
@@ -505,6 +539,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_authorization, make_open, unmake),
         cmocka_unit_test_setup_teardown(test_client_certificate, make_open, unmake),
         cmocka_unit_test_setup_teardown(test_bad_requests, make_open, unmake),
+        cmocka_unit_test_setup_teardown(test_refused_too_often, make_open, unmake),
         cmocka_unit_test_setup_teardown(test_caller_goes, make_open, unmake),
         cmocka_unit_test_setup_teardown(test_no_certificate_yet, make, unmake),
         cmocka_unit_test_setup_teardown(test_silent, make_open, unmake),
