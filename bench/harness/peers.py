@@ -109,6 +109,8 @@ class Peer:
     def sides(self):
         return {p.name: p.cgroup for p in self.processes}
 
+    idle_max = 100000
+
     def without(self, scenario):
         """Why this peer cannot take part in this scenario, or None."""
         return None
@@ -312,6 +314,7 @@ stream {{
 class Stunnel(Pair):
     name, program, near_port, far_port = "stunnel", "stunnel", 10005, 10006
     alpn = False
+    idle_max = 2000  # a thread for each connection: ten thousand of them are what it is not for
 
     def config(self, name, text):
         return self.file(f"{name}.conf", f"""foreground = yes

@@ -11,6 +11,7 @@ import time
 import peers
 import publishing
 from lab import LabError
+from results import NO_MESH
 
 WARMUP_S = 0.5
 AROUND_S = 0.25  # what a measurement costs beside its measuring: programs that start, answers that are waited for
@@ -144,9 +145,6 @@ class Handshakes(Scenario):
     def __init__(self):
         super().__init__("handshakes", "full mutual handshakes")
 
-    def skip(self, peer):
-        return super().skip(peer) or (None if peer.handshakes or peer.name == "none" else "no TLS")
-
     def expected(self, seconds):
         return max(seconds, 1) + WARMUP_S + AROUND_S
 
@@ -166,8 +164,7 @@ class Handshakes(Scenario):
             raise LabError(f"{peer.name}: {done} handshakes, {failed} failed: {next((s['why'] for s in seen if s['why']), 'no reason')}")
         yield "rate", "handshakes/s", sum(s["done"] / s["seconds"] for s in seen), "higher"
         yield "p99", "us", max(s["latency_us"]["p99"] for s in seen), "lower"
-        far = {name: used for name, used in cost.by_process.items() if used > 0}
-        yield "cpu", "CPU s/1000", sum(far.values()) / max(sum(s["total"] for s in seen), 1) * 1000, "lower"
+        yield "cpu", "CPU s/1000", cost.seconds / max(sum(s["total"] for s in seen), 1) * 1000, "lower"
 
     def ceiling(self, peer, n):
         """As the row of no mesh: what wolfSSL does in memory, both ends on each core at once."""
@@ -188,13 +185,13 @@ class Idle(Scenario):
         super().__init__("idle", f"{self.conns} idle connections")
 
     def skip(self, peer):
-        return super().skip(peer) or (None if peer.sides else "no process")
+        return super().skip(peer) or (None if peer.name != NO_MESH else "no process")
 
     def expected(self, seconds):
         return 15
 
     def run(self, peer, seconds):
-        conns = self.conns if seconds >= 1 else self.conns // 5
+        conns = min(self.conns if seconds >= 1 else self.conns // 5, peer.idle_max)
         before = peer.rss()
         child = peer.client.popen(peer.mesh.load, "run", "--to", peer.target, "--kind", "request", "--idle", "--conns", conns,
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -231,7 +228,7 @@ class Syscalls(Scenario):
         super().__init__("syscalls", "system calls of both ends, one stream")
 
     def skip(self, peer):
-        if not peer.sides:
+        if peer.name == NO_MESH:
             return "no process"
         return super().skip(peer) or (None if shutil.which("perf") else "perf is not installed (Debian's linux-perf)")
 
