@@ -319,6 +319,9 @@ static void tunnel_received(struct ring_op *op, int n, const uint8_t *bytes, boo
     }
     if (t->state != TUNNEL_HANDSHAKE && t->state != TUNNEL_OPEN)
         return;
+    /* What came before the end may complete the handshake: the step judges it first, then that nothing more comes. */
+    if (n == 0 && t->state == TUNNEL_HANDSHAKE && t->in.n_bytes)
+        return;
     if (n <= 0) {
         if (n == 0 || n != -ECANCELED) {
             t->socket_lost = n < 0;
@@ -440,6 +443,8 @@ static void tunnel_handshake(struct tunnel *t) {
     default:
         tunnel_end(t, CLOSE_TLS_FAILED, r < 0 ? strerrorname_np(-r) : tls_session_error(t->tls));
     }
+    if (t->peer_ended && (t->state == TUNNEL_HANDSHAKE || t->state == TUNNEL_OPEN))
+        tunnel_end(t, t->state == TUNNEL_OPEN ? CLOSE_TUNNEL_LOST : CLOSE_TLS_FAILED, "connection closed without close_notify");
     if (t->state == TUNNEL_HANDSHAKE)
         tunnel_send(t);
 }
