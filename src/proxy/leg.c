@@ -89,13 +89,26 @@ static void leg_received(struct ring_op *op, int n, const uint8_t *bytes, bool m
 }
 
 void leg_read_update(struct leg *l) {
-    if (!leg_is_tcp(l) || l->closing || !l->tcp.connected)
+    if (!leg_is_tcp(l) || l->closing || !l->tcp.connected || l->read_ended)
         return;
-    bool wanted = l->reading && !l->read_ended && !l->failed;
+    bool wanted = l->reading && !l->failed;
     if (!wanted)
         ring_cancel(leg_ring(l), &l->tcp.recv);
     else if (!ring_op_busy(&l->tcp.recv))
         ring_recv(leg_ring(l), &l->tcp.recv, l->tcp.fd, true, leg_received);
+}
+
+/* When we ended too, it is over in good order, and the kernel's business. */
+static void leg_hung_up(struct ring_op *op, int n, const uint8_t *bytes unused_arg, bool more unused_arg) {
+    struct leg *l = container_of(op, struct leg, tcp.recv);
+    if (!l->closing && n > 0 && !l->write_ended && !ring_op_busy(&l->tcp.control))
+        leg_socket_failed(l, ECONNRESET);
+    flow_touch(leg_flow(l));
+}
+
+void leg_watch(struct leg *l) {
+    if (leg_is_tcp(l) && l->read_ended && !l->write_ended && !l->failed && !l->closing && !ring_op_busy(&l->tcp.recv))
+        ring_watch_hangup(leg_ring(l), &l->tcp.recv, l->tcp.fd, leg_hung_up);
 }
 
 static void leg_sent(struct ring_op *op, int n, const uint8_t *bytes unused_arg, bool more unused_arg) {

@@ -57,7 +57,9 @@ void leg_detach(struct leg *l); /* a stream that never was or is no more: back t
 
 void leg_connect(struct leg *l, const struct endpoint *to, bool as_v6); /* flow is told by flow_connected */
 void leg_read_update(struct leg *l);                                    /* arms, keeps or cancels the receive by `reading` */
-void leg_write(struct leg *l);                                          /* sends what `out` holds, then the end when wanted */
-void leg_fail(struct leg *l, enum close_reason why, int error);         /* records the first failure */
-void leg_close(struct leg *l, bool abort);                              /* begins the end */
-bool leg_closed(struct leg *l); /* nothing of it is in the kernel or in a tunnel; drives the end */
+/* Half-closed, and nobody writes: from now on a reset is noticed all the same. */
+void leg_watch(struct leg *l);
+void leg_write(struct leg *l);                                  /* sends what `out` holds, then the end when wanted */
+void leg_fail(struct leg *l, enum close_reason why, int error); /* records the first failure */
+void leg_close(struct leg *l, bool abort);                      /* begins the end */
+bool leg_closed(struct leg *l);                                 /* nothing of it is in the kernel or in a tunnel; drives the end */

@@ -64,9 +64,10 @@ enum {
 #define TUNNEL_LINGER_NS (30 * NS_PER_S)  /* after an orderly end, for the peer to take its last bytes and close too */
 #define TUNNEL_CUT_NS (500 * NS_PER_MS)   /* all that is left of both when a drain's time is over */
 #define FLOW_FLUSH_NS (2 * NS_PER_S)      /* bytes that came before a reset */
-#define HALF_CLOSED_NS (3600 * NS_PER_S)  /* one direction ended, and the other carries nothing */
-#define ACCEPT_PAUSE_NS (100 * NS_PER_MS) /* after EMFILE and its like */
-#define BACK_OFF_NS (100 * NS_PER_MS)     /* of a hop, first; doubles */
+#define HALF_CLOSED_WATCH_NS (200 * NS_PER_MS) /* half-closed for so long: watched for a reset. Most have ended by then */
+#define HALF_CLOSED_NS (3600 * NS_PER_S)       /* one direction ended, and the other carries nothing */
+#define ACCEPT_PAUSE_NS (100 * NS_PER_MS)      /* after EMFILE and its like */
+#define BACK_OFF_NS (100 * NS_PER_MS)          /* of a hop, first; doubles */
 #define BACK_OFF_MAX_NS (2 * NS_PER_S)
 #define WORKER_TICK_NS (1 * NS_PER_S)
 #define WORKER_WAIT_NS (200 * NS_PER_MS) /* longest wait: a new world is noticed without a message too */

@@ -138,6 +138,7 @@ void relay_step(struct flow *f) {
         struct leg *from = &f->legs[i], *to = leg_other(f, from);
         if (from->read_ended && !to->end_wanted) {
             to->end_wanted = true;
+            ring_timer_start(f->worker->ring, &f->timer, worker_now(f->worker) + HALF_CLOSED_WATCH_NS, f->timer.fired);
             if (!from->end_wanted) /* who ended first */
                 f->closed_by = i == LEG_CLIENT ? CLOSED_BY_CLIENT : CLOSED_BY_SERVER;
         }
@@ -160,6 +161,9 @@ void relay_timer(struct flow *f) {
     bool half_closed = f->legs[LEG_CLIENT].read_ended || f->legs[LEG_SERVER].read_ended;
     if (half_closed && worker_now(f->worker) - f->last_ns >= HALF_CLOSED_NS)
         flow_end(f, CLOSE_IDLE, CLOSED_BY_US, true);
-    else
+    else {
+        leg_watch(&f->legs[LEG_CLIENT]);
+        leg_watch(&f->legs[LEG_SERVER]);
         ring_timer_start(f->worker->ring, &f->timer, worker_now(f->worker) + HALF_CLOSED_NS, f->timer.fired);
+    }
 }

@@ -79,6 +79,10 @@ static void prepare(struct ring *r, struct ring_op *op, struct io_uring_sqe *sqe
     case RING_POLL:
         io_uring_prep_poll_multishot(sqe, op->fd, POLLIN);
         break;
+    case RING_HANGUP:
+        /* Multishot, so that it waits for changes: the kernel adds POLLRDHUP, which holds from the other side's FIN on. */
+        io_uring_prep_poll_multishot(sqe, op->fd, 0);
+        break;
     case RING_IDLE:
     case RING_SHUTDOWN: /* these two are done without the kernel's ring */
     case RING_CLOSE:
@@ -196,6 +200,12 @@ void ring_poll_in(struct ring *r, struct ring_op *op, int fd, ring_done_fn done)
     ring_arm(r, op);
 }
 
+void ring_watch_hangup(struct ring *r, struct ring_op *op, int fd, ring_done_fn done) {
+    begin(r, op, RING_HANGUP, fd, done);
+    op->multishot = true;
+    ring_arm(r, op);
+}
+
 void ring_cancel(struct ring *r, struct ring_op *op) {
     if (!ring_op_busy(op) || op->cancelling || op->kind == RING_CLOSE) /* a close that is not done would leak */
         return;
@@ -222,14 +232,16 @@ void ring_cancel(struct ring *r, struct ring_op *op) {
 enum verdict {
     SAY_LAST,         /* the callback that ends the submission */
     SAY_MORE,         /* a callback; the kernel goes on */
+    SAY_NOTHING,      /* no callback; the kernel goes on */
     SAY_MORE_AND_ARM, /* a callback; the kernel has stopped and must be told to go on */
     ARM_AGAIN,        /* no callback: the result says nothing */
     STARVE,           /* no callback: go on when there are buffers, or a little later */
 };
 
 static enum verdict translate(const struct ring_op *op, int n, bool more) {
+    bool half_closed = op->kind == RING_HANGUP && n > 0 && !(n & (POLLERR | POLLHUP));
     if (more)
-        return SAY_MORE;
+        return half_closed ? SAY_NOTHING : SAY_MORE;
     if (op->cancelling || op->kind == RING_CONNECT) /* a connect that was interrupted goes on by itself */
         return SAY_LAST;
     switch (n) {
@@ -245,6 +257,8 @@ static enum verdict translate(const struct ring_op *op, int n, bool more) {
     default:
         break;
     }
+    if (half_closed)
+        return ARM_AGAIN;
     bool usable = op->kind == RING_ACCEPT ? n >= 0 : n > 0;
     return op->multishot && usable ? SAY_MORE_AND_ARM : SAY_LAST;
 }
@@ -274,6 +288,8 @@ static void complete(struct ring *r, struct ring_op *op, int n, const uint8_t *b
         break;
     case SAY_MORE:
         op->done(op, n, bytes, true);
+        break;
+    case SAY_NOTHING:
         break;
     case ARM_AGAIN:
         ring_arm(r, op);

@@ -85,6 +85,8 @@ void ring_post(struct pending *p, int n, uint8_t *bytes, bool more) {
             c->send = NULL;
         if (c && c->connect == p)
             c->connect = NULL;
+        if (c && c->hangup == p)
+            c->hangup = NULL;
         if (p->listener && p->listener->accept == p)
             p->listener->accept = NULL;
     }
@@ -187,6 +189,9 @@ void ring_close(struct ring *r, struct ring_op *op, int fd, ring_done_fn done) {
 void ring_poll_in(struct ring *r, struct ring_op *op, int fd, ring_done_fn done) {
     begin_and_start(r, op, RING_POLL, fd, true, done);
 }
+void ring_watch_hangup(struct ring *r, struct ring_op *op, int fd, ring_done_fn done) {
+    begin_and_start(r, op, RING_HANGUP, fd, true, done);
+}
 
 void ring_recv_into(struct ring *r, struct ring_op *op, int fd, void *to, size_t n, ring_done_fn done) {
     check(to && n);
@@ -231,6 +236,7 @@ void ring_shutdown_write(struct ring *r, struct ring_op *op, int fd, ring_done_f
                 sim_violation(r->sim, "descriptor %d shut down while a send is under way", fd);
         }
         conn_shut(c);
+        op_serve_hangup(c);
     }
     ring_post(p, usable ? 0 : p->conn || p->listener ? -ENOTCONN : -EBADF, NULL, false);
 }

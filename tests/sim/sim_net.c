@@ -229,6 +229,7 @@ void conn_serve(struct sim_conn *c) {
         op_serve_recv(c);
         op_serve_send(c);
     }
+    op_serve_hangup(c);
 }
 
 static void room_seen(struct ring_timer *t) { conn_serve(container_of(t, struct sim_conn, room)); }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * tests/sim/sim_ops.c - what the kernel would do for an op: begin it, serve it when the socket allows, cancel it */
+#include <poll.h>
+
 #include "sim_private.h"
 
 static void go_on(struct ring_timer *t) {
@@ -119,6 +121,17 @@ void op_serve_accept(struct listener *l) {
     }
 }
 
+/* --- the end of a socket that nobody reads --- */
+
+/* A change is told once; a watch that begins later hears of what is so already. */
+void op_serve_hangup(struct sim_conn *c) {
+    bool over = c->reset || (c->tx_shut && c->fin_arrived);
+    if (!c->hangup || !over || c->told_hangup)
+        return;
+    c->told_hangup = true;
+    ring_post(c->hangup, c->reset ? POLLERR | POLLHUP : POLLHUP, NULL, true);
+}
+
 /* --- begin, cancel --- */
 
 /* Takes the slot of the socket for this kind of op. Two of a kind at once would interleave. */
@@ -180,6 +193,12 @@ void op_start(struct pending *p) {
         break;
     case RING_CONNECT:
         start_connect(p);
+        break;
+    case RING_HANGUP:
+        if (take_slot(p, &p->conn->hangup, "watches")) {
+            p->conn->told_hangup = false;
+            op_serve_hangup(p->conn);
+        }
         break;
     case RING_CLOSE:
         start_close(p);

@@ -70,13 +70,13 @@ struct sim_conn {
     int dial_result;
     struct ring_timer dial;
 
-    struct pending *recv, *send, *connect; /* ops of rings that wait on it */
-    unsigned n_ops;                        /* busy ops with this descriptor */
+    struct pending *recv, *send, *connect, *hangup; /* ops of rings that wait on it */
+    unsigned n_ops;                                 /* busy ops with this descriptor */
 
     struct list queued; /* in a listener's queue */
     const struct sim_app *app;
     void *context;
-    bool app_reading, app_wants_room, app_told_end;
+    bool app_reading, app_wants_room, app_told_end, told_hangup;
 };
 
 struct listener {
@@ -209,6 +209,7 @@ uint64_t op_bytes_digest(const struct pending *p);
 void op_serve_recv(struct sim_conn *c);
 void op_serve_send(struct sim_conn *c);
 void op_serve_connect(struct sim_conn *c);
+void op_serve_hangup(struct sim_conn *c);
 void op_serve_accept(struct listener *l);
 
 /* ring_sim.c */

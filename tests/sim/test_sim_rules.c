@@ -2,6 +2,7 @@
  * Goal: sockets of the simulation end, break and refuse as Linux's do, and each misuse of ring.h that it promises to see is seen.
  * Method: one small scene a rule, without faults, over many seeds where chance matters; violations are counted by a handler. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -236,6 +237,34 @@ static void test_an_error_is_told_once(void **state) {
         close_scene(&s);
     }
     assert_true(by_recv && by_send);
+}
+
+static void test_a_watch_hears_of_a_reset_behind_a_fin(void **state unused_arg) {
+    for (uint64_t seed = 0; seed < 50; seed++) {
+        struct scene s;
+        open_scene(&s, seed);
+        struct heard in = {0}, watch = {0};
+        ring_recv(s.ring, &in.op, s.fd, true, hear);
+        sim_conn_shutdown(s.app.conn);
+        turn_until(&s, in.n_last);
+        assert_int_equal(in.n, 0);
+        bool late = seed % 2; /* what is so already is told as well */
+        if (!late)
+            ring_watch_hangup(s.ring, &watch.op, s.fd, hear);
+        turn_some(&s);
+        assert_int_equal(watch.n_calls, 0);
+        sim_conn_reset(s.app.conn);
+        if (late) {
+            turn_some(&s);
+            ring_watch_hangup(s.ring, &watch.op, s.fd, hear);
+        }
+        turn_until(&s, watch.n_calls);
+        assert_int_equal(watch.n, POLLERR | POLLHUP);
+        assert_int_equal(send_now(&s, "x", 1), -EPIPE); /* the error is still there for who asks */
+        ring_cancel(s.ring, &watch.op);
+        turn_until(&s, watch.n_last);
+        close_scene(&s);
+    }
 }
 
 /* --- who finds whom --- */
@@ -576,6 +605,7 @@ static void test_without_a_handler_a_violation_ends_the_process(void **state) { 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_half_close_each_way),
+        cmocka_unit_test(test_a_watch_hears_of_a_reset_behind_a_fin),
         cmocka_unit_test(test_closing_with_unread_bytes_resets),
         cmocka_unit_test(test_an_orderly_close_is_a_fin_and_late_bytes_are_reset),
         cmocka_unit_test(test_abort_on_close_is_a_reset),

@@ -28,6 +28,7 @@ enum ring_op_kind {
     RING_SHUTDOWN,
     RING_CLOSE,
     RING_POLL,
+    RING_HANGUP,
     RING_TIMER,
     _RING_OP_MAX
 };
@@ -80,6 +81,9 @@ void ring_connect(struct ring *r, struct ring_op *op, int fd, const struct endpo
 void ring_shutdown_write(struct ring *r, struct ring_op *op, int fd, ring_done_fn done);
 void ring_close(struct ring *r, struct ring_op *op, int fd, ring_done_fn done);
 void ring_poll_in(struct ring *r, struct ring_op *op, int fd, ring_done_fn done); /* multishot, for eventfds */
+/* For a socket that is not read any more: tells, possibly several times, that it is over (POLLERR or POLLHUP in n): it was reset,
+ * or both sides have ended. Takes no error away from others. Multishot: ends by ring_cancel. */
+void ring_watch_hangup(struct ring *r, struct ring_op *op, int fd, ring_done_fn done);
 /* Asks the kernel to end the op; its callback still comes (-ECANCELED or a result that won the race). Idle: no effect. */
 void ring_cancel(struct ring *r, struct ring_op *op);
 enum { RING_IOV_MAX = 4 };

@@ -183,6 +183,28 @@ BOTH_FAMILIES(resets_stay_resets) {
     assert_int_equal(LAB_COUNT(&lab, LAB_B, closed[STATS_INBOUND][CLOSE_SERVER_RESET]), 1);
 }
 
+/* Nobody sends anything after the FIN, so nothing but the socket's own state tells of the reset. */
+BOTH_FAMILIES(a_reset_behind_a_fin_is_noticed) {
+    char text[8] = "";
+    struct timeval limit = {.tv_sec = LAB_WAIT_S};
+    for (unsigned reversed = 0; reversed < 2; reversed++) {
+        int ends[2], *from = &ends[reversed], *to = &ends[!reversed];
+        ends[0] = pair(&ends[1]);
+        lab_send(*from, "last", 4);
+        shutdown(*from, SHUT_WR);
+        assert_int_equal(lab_read(*to, text, 8), 4);
+        assert_int_equal(setsockopt(*to, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), 0);
+        lab_send(*to, "more", 4); /* half-closed is no reason to end */
+        assert_int_equal(lab_read(*from, text, 4), 4);
+        lab_abort(*from);
+        nothing_left();
+        lab_wait_for(send(*to, "x", 1, MSG_NOSIGNAL) < 0); /* and who goes on sending is told */
+        close(*to);
+    }
+    assert_int_equal(LAB_COUNT(&lab, LAB_A, closed[STATS_OUTBOUND][CLOSE_CLIENT_RESET]), 1);
+    assert_int_equal(LAB_COUNT(&lab, LAB_B, closed[STATS_INBOUND][CLOSE_SERVER_RESET]), 1);
+}
+
 BOTH_FAMILIES(a_stopped_reader_is_bounded_and_alone) {
     static char piece[PIECE];
     char text[8];
@@ -627,6 +649,7 @@ int main(void) {
         TWICE(bulk_both_ways),
         TWICE(half_close_each_way),
         TWICE(resets_stay_resets),
+        TWICE(a_reset_behind_a_fin_is_noticed),
         TWICE(a_stopped_reader_is_bounded_and_alone),
         TWICE(refusals_are_resets),
         TWICE(policy_decides_now_and_later),

@@ -389,6 +389,58 @@ static void poll_eventfd(void) {
 }
 static void test_poll_hears_each_event(void **state) { on_each_flavour(poll_eventfd); }
 
+/* What the kernel says of a socket whose other side has ended: nothing, until it is reset. */
+static void hear_a_reset_behind_a_fin(void) {
+    struct ring *r = make_ring(8, 16, 4096);
+    struct endpoint at;
+    int listener = listen_on(&at);
+    for (unsigned how = 0; how < 3; how++) {
+        int far = dial(&at), near = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct linger now = {.l_onoff = 1};
+        struct heard in = {0}, h = {0}, out = {0};
+        assert_true(near >= 0);
+        assert_int_equal(shutdown(far, SHUT_WR), 0);
+        ring_recv(r, &in.op, near, true, hear);
+        turn_until(r, in.n_last);
+        assert_int_equal(in.n, 0);
+        ring_watch_hangup(r, &h.op, near, hear);
+        for (unsigned i = 0; i < 50; i++) { /* sending goes on meanwhile, and says nothing */
+            char sent = 'x';
+            struct iovec iov = {&sent, 1};
+            ring_send(r, &out.op, near, &iov, 1, hear);
+            turn_until(r, out.n_last == i + 1);
+            assert_int_equal(out.n, 1);
+            char byte;
+            assert_int_equal(recv(far, &byte, 1, 0), 1);
+        }
+        assert_int_equal(h.n_calls, 0);
+        if (how == 0) { /* cancelled in silence */
+            ring_cancel(r, &h.op);
+            turn_until(r, h.n_last);
+            assert_int_equal(h.n, -ECANCELED);
+            close(far);
+        } else if (how == 1) {
+            assert_int_equal(setsockopt(far, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+            close(far);
+            turn_until(r, h.n_calls);
+            assert_true(h.n & POLLERR);
+            assert_true(h.n & POLLHUP);
+        } else { /* our own end makes it two */
+            assert_int_equal(shutdown(near, SHUT_WR), 0);
+            close(far);
+            turn_until(r, h.n_calls);
+            assert_true(h.n & POLLHUP);
+            assert_false(h.n & POLLERR);
+        }
+        ring_cancel(r, &h.op);
+        turn_until(r, h.n_last);
+        close_by_ring(r, near);
+    }
+    close(listener);
+    finish(r);
+}
+static void test_a_reset_behind_a_fin(void **state unused_arg) { on_each_flavour(hear_a_reset_behind_a_fin); }
+
 struct due {
     struct ring_timer t;
     uint64_t seen_ns;
@@ -499,6 +551,7 @@ int main(void) {
         cmocka_unit_test(test_callbacks_may_submit_and_cancel),
         cmocka_unit_test(test_more_ops_than_entries),
         cmocka_unit_test(test_poll_hears_each_event),
+        cmocka_unit_test(test_a_reset_behind_a_fin),
         cmocka_unit_test(test_a_timer_ends_the_wait),
         cmocka_unit_test(test_an_overflow_of_completions_is_counted_and_loses_nothing),
         cmocka_unit_test(test_misuse_ends_the_process),
