@@ -99,6 +99,14 @@ def fetch_status(lab, where, path, command=None, method="FetchSecrets"):
     return answer
 
 
+def wait_for_rotation(lab, where, node):
+    """The next one is then some time off, so that what must not come is not mistaken."""
+    c = SdsClient(lab, where, node.sds).open(names=["default"])
+    c.ack(c.response(), ["default"])
+    c.response(TTL_S)
+    c.end()
+
+
 def certificates(pem):
     return re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", pem, re.S)
 
@@ -174,6 +182,7 @@ def case_callers_are_known_by_the_kernel(lab):
 def case_sds_first_ack_nack_stale(lab):
     """The first request is answered, an ACK is not; a refused or stale answer changes nothing until the content does"""
     node, client = lab.nodes[0], pod(lab, "client")
+    wait_for_rotation(lab, client, node)
     c = SdsClient(lab, client, node.sds).open(names=["default", "ROOTCA"], nonce="of-an-earlier-stream", version="9")
     one = c.response()
     expect_equal([s["name"] for s in one["secrets"]], ["ROOTCA", "default"], "roots first")
@@ -225,6 +234,7 @@ def case_sds_names(lab):
 def case_sds_delta(lab):
     """DeltaSecrets: names come and go, versions that the client has are not sent again, a refused one neither"""
     node, client = lab.nodes[0], pod(lab, "client")
+    wait_for_rotation(lab, client, node)
     c = SdsClient(lab, client, node.sds).open("DeltaSecrets", add=["default", "ROOTCA"])
     one = c.response()
     have = {s["resource"]: s["version"] for s in one["secrets"]}
