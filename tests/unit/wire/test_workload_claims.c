@@ -87,14 +87,13 @@ static void what_is_no_object_is_refused(void **state) {
     Ringwall__Workload__Struct *s;
     for (size_t i = 0; i < array_size(wrong); i++)
         assert_int_equal(workload_claims_create(str_of(wrong[i]), &a, &s), 1);
-    char deep[6 * (JSON_DEPTH_MAX + 1) + 8] = "";
     for (size_t depth = JSON_DEPTH_MAX; depth < JSON_DEPTH_MAX + 2; depth++) {
-        size_t n = 0;
+        struct growing deep cleanup(growing_deinit) = GROWING_NULL;
         for (size_t i = 0; i < depth; i++)
-            n += (size_t)sprintf(deep + n, i + 1 < depth ? "{\"a\":" : "{");
+            growing_add(&deep, i + 1 < depth ? STR("{\"a\":") : STR("{"));
         for (size_t i = 0; i < depth; i++)
-            deep[n++] = '}';
-        assert_int_equal(workload_claims_create((struct str){deep, n}, &a, &s), depth > JSON_DEPTH_MAX);
+            growing_add(&deep, STR("}"));
+        assert_int_equal(workload_claims_create((struct str){deep.at, deep.n}, &a, &s), depth > JSON_DEPTH_MAX);
     }
     arena_deinit(&a);
     struct arena small = {.bytes_max = 100};
