@@ -2,9 +2,10 @@
  * outside.h - the TCP door: istio.v1.auth.IstioCertificateService for callers from outside the node
  *
  * outside.c has the listeners and the door's own certificate, outside_caller.c a connection and its calls,
- * outside_listen.c opens sockets. The door believes nobody and judges nothing but bounds: what a caller shows (a token, or a client
- * certificate that stood the chain walk) goes to the CA thread, which decides and writes the record. A caller learns a
- * code and the words that Istio's CA has for it; the reason stands in our log and in the CA's record. */
+ * outside_source.c counts what a source may do, outside_listen.c opens sockets. The door believes nobody and judges nothing but
+ * bounds: what a caller shows (a token, or a client certificate that stood the chain walk) goes to the CA thread, which decides and
+ * writes the record. A caller learns a code and the words that Istio's CA has for it; the reason stands in our log and in the CA's
+ * record. */
 #pragma once
 
 #include <ringwall/tls/web.h>
@@ -71,6 +72,10 @@ void outside_wake(struct outside *o);
 
 /* outside_listen.c */
 int outside_listen(const char *host, uint16_t port, int ret_fds[OUTSIDE_LISTENERS_MAX], size_t *ret_n, char why[256]) must_check;
+/* outside_source.c */
+struct addr outside_source_of(const struct addr *peer);                                   /* whom the bounds count */
+struct outside_source *outside_source_find(struct outside *o, const struct addr *source); /* filled up to now */
+bool outside_bucket_take(struct outside_bucket *b) must_check;                            /* false: empty */
 /* outside_caller.c */
 void caller_new(struct outside *o, int fd); /* takes fd, whatever happens */
 void caller_tick(struct list *in_callers, uint64_t now_ns);

@@ -58,42 +58,6 @@ static void touch(struct caller *c) {
         list_push_back(&c->outside->touched, &c->touched);
 }
 
-/* ------------------------------------------------ sources */
-
-/* An IPv6 host may choose among 2^64 addresses, so its network is the source. */
-static struct addr source_of(const struct addr *a) {
-    struct addr s = *a;
-    if (!addr_is_v4(a))
-        memset(s.bytes + 8, 0, 8);
-    return s;
-}
-
-static void bucket_fill(struct outside_bucket *b, unsigned per_s, unsigned most, uint64_t now_ns) {
-    uint64_t step = NS_PER_S / per_s, fresh = (now_ns - b->filled_ns) / step;
-    b->filled_ns += fresh * step;
-    b->tokens = (unsigned)min_of(b->tokens + fresh, (uint64_t)most);
-}
-
-static struct outside_source *source_find(struct outside *o, const struct addr *a) {
-    enum { HANDSHAKES_MOST = 2 * OUTSIDE_HANDSHAKES_S_MAX, REFUSALS_MOST = 5 * OUTSIDE_REFUSALS_S_MAX };
-    uint64_t hash = 1469598103934665603ULL, now = doors_now(o->doors);
-    for (size_t i = 0; i < sizeof(a->bytes); i++)
-        hash = (hash ^ a->bytes[i]) * 1099511628211ULL;
-    struct outside_source *s = &o->sources[(hash ^ hash >> 32) % OUTSIDE_SOURCES];
-    if (!addr_is(&s->addr, a))
-        *s = (struct outside_source){.addr = *a, .handshakes = {now, HANDSHAKES_MOST}, .refusals = {now, REFUSALS_MOST}};
-    bucket_fill(&s->handshakes, OUTSIDE_HANDSHAKES_S_MAX, HANDSHAKES_MOST, now);
-    bucket_fill(&s->refusals, OUTSIDE_REFUSALS_S_MAX, REFUSALS_MOST, now);
-    return s;
-}
-
-static bool bucket_take(struct outside_bucket *b) {
-    if (b->tokens == 0)
-        return false;
-    b->tokens--;
-    return true;
-}
-
 /* ------------------------------------------------ calls */
 
 static const struct tls_peer *client_of(const struct caller *c) { return c->tls ? tls_session_peer(c->tls) : NULL; }
@@ -120,7 +84,7 @@ static void write_line(const struct caller *c, const struct outside_call *call, 
 static void count_end(const struct caller *c, enum grpc_code code, bool recorded) {
     struct doors *d = doors_of(c);
     if (recorded && code != GRPC_OK)
-        ignore_result(bucket_take(&source_find(c->outside, &c->source)->refusals)); /* empty: on_call sees it */
+        ignore_result(outside_bucket_take(&outside_source_find(c->outside, &c->source)->refusals)); /* empty: on_call sees it */
     switch (code) {
     case GRPC_OK:
         counter_add(&d->stats->outside_issued, 1);
@@ -284,7 +248,7 @@ static void on_call(void *owner, int32_t id, struct str path, const struct grpc_
     struct outside_call *call = NULL;
     c->had_call = true;
     counter_add(&doors_of(c)->stats->outside_calls, 1);
-    bool heard = call_allowed(c) && source_find(c->outside, &c->source)->refusals.tokens > 0;
+    bool heard = call_allowed(c) && outside_source_find(c->outside, &c->source)->refusals.tokens > 0;
     if (str_is(path, ISTIO_CA_PATH) && !c->stopping && heard)
         call = calloc(1, sizeof(*call));
     if (!call) {
@@ -474,8 +438,8 @@ void caller_new(struct outside *o, int fd_) {
         counter_add(&d->stats->outside_failed, 1);
         return;
     }
-    struct addr source = source_of(&peer.addr);
-    if (!bucket_take(&source_find(o, &source)->handshakes)) {
+    struct addr source = outside_source_of(&peer.addr);
+    if (!outside_bucket_take(&outside_source_find(o, &source)->handshakes)) {
         counter_add(&d->stats->outside_handshakes_limited, 1);
         return;
     }
