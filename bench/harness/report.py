@@ -62,18 +62,58 @@ set style fill solid 0.6
 set boxwidth 0.6
 set grid ytics
 set xtics rotate by -20
+set rmargin 9
 unset key
 $data << EOD
 {data}
 EOD
 plot $data using 1:2:xtic(5) with boxes lc rgb "#4477aa", $data using 1:2:3:4 with yerrorbars lc rgb "#333333" pt 0
 """
-        subprocess.run(["gnuplot"], input=script, text=True, check=True, timeout=60, capture_output=True)
+        gnuplot(script)
+
+
+def gnuplot(script):
+    subprocess.run(["gnuplot"], input=script, text=True, check=True, timeout=60, capture_output=True)
+
+
+def curves(to, title, lines):
+    """Latency by rate, one line a peer: lines is {peer: [(rate, microseconds)]}."""
+    blocks = "\n".join(f"$d{i} << EOD\n" + "\n".join(f"{x} {y}" for x, y in points) + "\nEOD" for i, points in enumerate(lines.values()))
+    drawn = ", ".join(f'$d{i} using 1:2 with linespoints lw 2 title "{peer}"' for i, peer in enumerate(lines))
+    for suffix, terminal in (("svg", "svg size 720,360 dynamic font 'sans,12'"), ("png", "pngcairo size 1080,540 font 'sans,13'")):
+        gnuplot(f"""set terminal {terminal}
+set output "{to}.{suffix}"
+set title "{title}"
+set xlabel "requests a second"
+set ylabel "us"
+set logscale xy
+set grid
+set key outside
+{blocks}
+plot {drawn}
+""")
+
+
+def by_rate(document, peers):
+    """{(size, metric): {peer: [(rate, median)]}} of what was asked at a rate."""
+    found = {}
+    for row in document["results"]:
+        name = re.fullmatch(r"rr-(\d+)-(\d+)k", row["scenario"])
+        if name and row["metric"] in ("p50", "p99", "p999") and row["median"] > 0:
+            lines = found.setdefault((name[1], row["metric"]), {p: [] for p in peers})
+            lines[row["peer"]].append((int(name[2]) * 1000, row["median"]))
+    # One point makes no line.
+    kept = {key: {p: sorted(points) for p, points in lines.items() if len(points) > 1} for key, lines in found.items()}
+    return {key: lines for key, lines in kept.items() if lines}
 
 
 def page(document, results, peers, baseline, directory):
     directory.mkdir(parents=True, exist_ok=True)
     body = [f"<h1>ringwall-bench</h1><pre>{html.escape(table(document, results, peers, baseline))}</pre>"]
+    for (size, metric), lines in by_rate(document, peers).items():
+        name = f"latency-{size}-{metric}"
+        curves(directory / name, f"request/response of {size} B: {metric} by rate (less is better)", lines)
+        body.append(f'<figure><a href="{name}.png"><img src="{name}.svg" alt="{name}"></a></figure>')
     for (scenario, metric), (unit, better) in results.about.items():
         rows = [r for p in peers for r in document["results"] if (r["scenario"], r["peer"], r["metric"]) == (scenario, p, metric)]
         name = re.sub("[^A-Za-z0-9]+", "-", f"{scenario}-{metric}")

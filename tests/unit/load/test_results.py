@@ -82,6 +82,17 @@ class Rows(unittest.TestCase):
         self.assertNotIn("and more", text)
 
 
+class Curves(unittest.TestCase):
+    def test_rates_in_order(self):
+        """Only what was asked at a rate, by rate; a peer with one point has no line"""
+        def row(scenario, peer, median, metric="p99"):
+            return {"scenario": scenario, "peer": peer, "metric": metric, "median": median}
+        rows = [row("rr-64-20k", "a", 9), row("rr-64-1k", "a", 2), row("rr-64-max", "a", 1), row("bulk-1", "a", 3), row("rr-64-5k", "b", 4),
+                row("rr-64-5k", "a", 3, "lost")]
+        self.assertEqual(report.by_rate({"results": rows}, ["a", "b"]), {("64", "p99"): {"a": [(1000, 2), (20000, 9)]}})
+        self.assertEqual(report.by_rate({"results": rows[2:]}, ["a", "b"]), {})
+
+
 class Instructions(unittest.TestCase):
     RECORD = {"a": {"instructions": 1000, "reason": "first"}, "b": {"instructions": 100, "reason": "first"}}
 
