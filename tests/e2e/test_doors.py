@@ -527,6 +527,8 @@ def case_keys_stay_out_of_logs(lab):
 
 def case_keys_stay_in_secret_memory(lab):
     """A key that was given out, by both doors, stands in the daemon's memory only where no core file has it"""
+    if is_sanitized(lab):
+        return  # as for the CA's keys
     node, client = lab.nodes[0], pod(lab, "client")
     stream = SdsClient(lab, client, node.sds).open(names=["default"])
     key = stream.response()["secrets"][0]["key"]
@@ -539,8 +541,7 @@ def case_keys_stay_in_secret_memory(lab):
     watch.wait(10)
     stream.end()
     expect("big-endian" in hidden, "the search does not even find the key where it must be")
-    if not is_sanitized(lab):
-        expect_equal(plain, set(), "the key in memory that can be dumped")
+    expect_equal(plain, set(), "the key in memory that can be dumped")
 
 
 def case_restart(lab):

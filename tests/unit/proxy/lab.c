@@ -83,9 +83,10 @@ static int listener(const char *ip, uint16_t port) {
 
 static int lab_origdst(void *context, uint64_t cookie unused_arg, const struct endpoint *client, struct capture_origin *ret) {
     struct lab *l = context;
+    uint32_t id = l->dialler;
     if (l->dialled[client->port].port == 0)
         return 1;
-    *ret = (struct capture_origin){.dst = l->dialled[client->port], .workload_id = l->dialler ? l->dialler : LAB_CLIENT_ID};
+    *ret = (struct capture_origin){.dst = l->dialled[client->port], .workload_id = id ? id : LAB_CLIENT_ID};
     return 0;
 }
 

@@ -40,7 +40,7 @@ struct lab {
     struct lab_node nodes[_LAB_NODES];
     struct endpoint dialled[65536]; /* by the client's source port */
     unsigned n_worlds;
-    uint32_t dialler; /* id of the workload that dials; 0: the client */
+    _Atomic uint32_t dialler; /* id of the workload that dials; 0: the client */
 };
 extern unsigned lab_connections_max; /* of a proxy, for the next lab_init */
 
