@@ -135,20 +135,24 @@ static void name_part(const struct audit *a, unsigned i, char to[PATH_BYTES + 8]
     snprintf(to, PATH_BYTES + 8, i ? "%s.%u" : "%s", a->path, i);
 }
 
-/* FILE becomes FILE.1, and so on; the chain goes on in a new one. A crash between two renames leaves a gap in the names
- * only, which the reader passes over. */
+/* FILE becomes FILE.1, and so on; the chain goes on in a new one, which is made first: when that fails nothing has moved, and
+ * no part is lost however often it is tried. A crash between two renames leaves a gap in the names only, which the reader
+ * passes over. */
 static int rotate(struct audit *a) {
-    char from[PATH_BYTES + 8], to[PATH_BYTES + 8];
+    char from[PATH_BYTES + 8], to[PATH_BYTES + 8], fresh[PATH_BYTES + 8];
+    snprintf(fresh, sizeof(fresh), "%s.new", a->path);
+    if (fdatasync(a->fd) < 0)
+        return err_origin(-errno);
+    cleanup_fd int fd = open(fresh, O_WRONLY | O_APPEND | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return err_origin(-errno);
     for (unsigned i = AUDIT_PARTS_MAX - 1; i-- > 0;) {
         name_part(a, i, from);
         name_part(a, i + 1, to);
         if (rename(from, to) < 0 && errno != ENOENT)
             return err_origin(-errno);
     }
-    if (fdatasync(a->fd) < 0)
-        return err_origin(-errno);
-    cleanup_fd int fd = open(a->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+    if (rename(fresh, a->path) < 0)
         return err_origin(-errno);
     fd_close(a->fd);
     a->fd = take_fd(fd);
