@@ -105,7 +105,6 @@ def main():
     if arguments.jobs > 1 and not arguments.list:
         return run_in_parallel(arguments)
     os.environ["RINGWALL_BUILD"] = str(pathlib.Path(arguments.build).resolve())
-    os.environ["RINGWALL_TENTH"] = "1" if arguments.tenth else ""
     os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0")
     os.environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
     os.environ.setdefault("TSAN_OPTIONS", "second_deadlock_stack=1:halt_on_error=0")
