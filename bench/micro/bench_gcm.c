@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * bench/micro/bench_gcm.c - AES-GCM of our own (tls/gcm) against wolfCrypt's: GB/s by key, direction and size
  *
- * The two take turns of a fraction of a millisecond, so that a noisy machine disturbs both alike; the ratio is the median of
- * the turns' ratios. Texts have the associated data of a TLS record. */
+ * Texts have the associated data of a TLS record. */
 #include <string.h>
 
 #include <ringwall/base/check.h>
@@ -12,7 +11,7 @@
 #include "gcm/gcm.h"
 #include "micro.h"
 
-enum { TEXT_MAX = 16 * 1024, AAD = 5, TURNS = 401, TURN_NS = 200 * 1000 };
+enum { TEXT_MAX = 16 * 1024, AAD = 5 };
 
 struct job {
     struct gcm_key key;
@@ -30,25 +29,12 @@ static void once(void *at) {
         gcm_seal(&j->key, nonce, aad, AAD, plain, j->n, out, made);
 }
 
-static double median(double values[TURNS]) {
-    qsort(values, TURNS, sizeof(values[0]), micro_compare);
-    return values[TURNS / 2];
-}
-
 static void compare(struct job jobs[2], unsigned key_bits) {
-    static double ns[2][TURNS], ratios[TURNS];
     gcm_seal(&jobs[0].key, nonce, aad, AAD, plain, jobs[0].n, sealed, tag);
-    uint64_t n_calls = 1;
-    while (micro_run(once, &jobs[GCM_WOLFCRYPT], n_calls) < TURN_NS)
-        n_calls *= 2;
-    for (int turn = 0; turn < TURNS; turn++) {
-        for (int path = 0; path < 2; path++)
-            ns[path][turn] = micro_run(once, &jobs[path], n_calls) / (double)n_calls;
-        ratios[turn] = ns[GCM_WOLFCRYPT][turn] / ns[GCM_VAES][turn];
-    }
+    struct micro_versus v = micro_versus(once, &jobs[GCM_WOLFCRYPT], &jobs[GCM_VAES]);
     double n = (double)jobs[0].n;
-    printf("AES-%u\t%s\t%zu\t%.2f\t%.2f\t%.2f\n", key_bits, jobs[0].open ? "open" : "seal", jobs[0].n,
-           n / median(ns[GCM_WOLFCRYPT]), n / median(ns[GCM_VAES]), median(ratios));
+    printf("AES-%u\t%s\t%zu\t%.2f\t%.2f\t%.2f\n", key_bits, jobs[0].open ? "open" : "seal", jobs[0].n, n / v.first_ns,
+           n / v.second_ns, v.ratio);
 }
 
 int main(void) {

@@ -26,6 +26,7 @@
 #include <ringwall/tls/key.h>
 #include <ringwall/tls/session.h>
 
+#include "gcm/device.h"
 #include "library.h"
 
 enum {
@@ -102,13 +103,13 @@ int tls_library_init(void) {
     if (wolfSSL_SetAllocators(library_malloc, library_free, library_realloc) != 0 || wolfSSL_Init() != WOLFSSL_SUCCESS ||
         wc_SetSeed_Cb(library_seed) != 0)
         return err_origin(-ENOTRECOVERABLE);
-    return 0;
+    return err_trace(gcm_device_register());
 }
 
 void tls_library_cleanup(void) { wolfSSL_Cleanup(); }
 
 const char *tls_library_text(char *to, size_t n) {
-    const char *cipher = "AES in C", *field = "";
+    const char *cipher = "AES in C", *field = "", *records = gcm_path_text(gcm_path_best());
 #if defined(WOLFSSL_AESNI) && defined(HAVE_CPUID_INTEL)
     word32 flags = cpuid_get_flags();
     if (IS_INTEL_AESNI(flags))
@@ -117,6 +118,6 @@ const char *tls_library_text(char *to, size_t n) {
 #ifdef WOLFSSL_SP_ASM
     field = ", P-256 in assembly";
 #endif
-    snprintf(to, n, "wolfSSL %s: %s%s", wolfSSL_lib_version(), cipher, field);
+    snprintf(to, n, "wolfSSL %s: %s%s; %s", wolfSSL_lib_version(), cipher, field, records);
     return to;
 }

@@ -22,6 +22,7 @@
 #include <ringwall/tls/web.h>
 
 #include "cert_view.h"
+#include "gcm/device.h"
 #include "library.h"
 #include "session_private.h"
 #include "web.h"
@@ -57,6 +58,7 @@ struct tls_session {
     struct tls_context *context;
     struct tls_trust *trust_in_force; /* NULL once the peer was judged */
     WOLFSSL *ssl;
+    struct gcm_session *gcm; /* NULL: wolfCrypt's */
     struct bufq *in, *out;
     tls_node_covers_fn covers;
     void *covers_context;
@@ -209,6 +211,7 @@ int tls_session_new(const struct tls_session_options *o, struct tls_session **re
         return 1;
     if (s->context->web && !web_say_host(s->context->web, s->ssl))
         return 1;
+    s->gcm = gcm_session_new(s->ssl);
     wolfSSL_SetIOReadCtx(s->ssl, s);
     wolfSSL_SetIOWriteCtx(s->ssl, s);
     wolfSSL_SetCertCbCtx(s->ssl, s);
@@ -221,6 +224,7 @@ struct tls_session *tls_session_free(struct tls_session *s) {
         return NULL;
     s->muted = true; /* freeing writes nothing */
     wolfSSL_free(s->ssl);
+    gcm_session_free(s->gcm);
     tls_context_unref(s->context);
     tls_trust_unref(s->trust_in_force);
     free(s->peer);
@@ -275,6 +279,7 @@ static int advance(struct tls_session *s) {
 int tls_session_handshake(struct tls_session *s, int64_t now_s) {
     if (s->state != SESSION_HANDSHAKE)
         return s->state == SESSION_OPEN ? TLS_DONE : (int)s->failure;
+    cleanup(gcm_session_leave) struct gcm_session *entered = gcm_session_enter(s->gcm);
     s->now_s = now_s;
     int r = wolfSSL_negotiate(s->ssl);
     if (r == WOLFSSL_SUCCESS)
@@ -293,6 +298,7 @@ int tls_session_open(struct tls_session *s, uint8_t *to, size_t cap, size_t *ret
         return s->state == SESSION_FAILED ? (int)s->failure : TLS_WANT_INPUT;
     if (!room_in(s->out, REPLY_ROOM))
         return TLS_WANT_OUTPUT;
+    cleanup(gcm_session_leave) struct gcm_session *entered = gcm_session_enter(s->gcm);
     int r = wolfSSL_read(s->ssl, to, (int)min_of(cap, (size_t)RECORD_PLAIN_MAX));
     if (r > 0) {
         *ret_n = (size_t)r;
@@ -310,6 +316,7 @@ int tls_session_seal(struct tls_session *s, const uint8_t *bytes, size_t n, size
     size_t n_taken = 0;
     if (s->state != SESSION_OPEN || s->sent_close)
         return s->state == SESSION_FAILED ? (int)s->failure : TLS_BROKEN;
+    cleanup(gcm_session_leave) struct gcm_session *entered = gcm_session_enter(s->gcm);
     while (n_taken < n) {
         size_t n_record = min_of(n - n_taken, (size_t)RECORD_PLAIN_MAX);
         if (!room_in(s->out, n_record + RECORD_OVERHEAD))
@@ -330,6 +337,7 @@ int tls_session_close(struct tls_session *s) {
         return TLS_DONE;
     if (!room_in(s->out, RECORD_OVERHEAD))
         return TLS_WANT_OUTPUT;
+    cleanup(gcm_session_leave) struct gcm_session *entered = gcm_session_enter(s->gcm);
     int r = wolfSSL_shutdown(s->ssl);
     if (r != WOLFSSL_SUCCESS && r != WOLFSSL_SHUTDOWN_NOT_DONE)
         return fail(s, wolfSSL_get_error(s->ssl, r));

@@ -16,6 +16,7 @@
  * registers and spill slots (a hash under way, the mask of a tag) is not. */
 #include <cpuid.h>
 #include <immintrin.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include <ringwall/base/check.h>
@@ -38,7 +39,7 @@ _Static_assert(BATCH / BLOCK == GCM_POWERS, "a power for each block of a batch")
 
 enum { FEATURES_1_ECX = bit_AES | bit_PCLMUL | bit_OSXSAVE | bit_AVX, XCR0_SSE_AND_YMM = 6 };
 
-bool vaes_usable(void) {
+static bool ask_cpu(void) {
     unsigned a, b, c, d, xcr0, xcr0_high;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & FEATURES_1_ECX) != FEATURES_1_ECX)
         return false;
@@ -46,6 +47,18 @@ bool vaes_usable(void) {
     if ((xcr0 & XCR0_SSE_AND_YMM) != XCR0_SSE_AND_YMM || !__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return false;
     return (b & bit_AVX2) && (c & bit_VAES) && (c & bit_VPCLMULQDQ);
+}
+
+/* Asked once: in a virtual machine the instruction costs a trip to the host. */
+bool vaes_usable(void) {
+    enum { UNKNOWN, NO, YES };
+    static _Atomic int known;
+    int answer = atomic_load_explicit(&known, memory_order_relaxed);
+    if (answer == UNKNOWN) {
+        answer = ask_cpu() ? YES : NO;
+        atomic_store_explicit(&known, answer, memory_order_relaxed);
+    }
+    return answer == YES;
 }
 
 VAES_INLINE __m128i load(const void *at) { return _mm_loadu_si128(at); }
