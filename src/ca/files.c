@@ -226,6 +226,7 @@ static int take_next(const char *dir, struct ca_dir *d, char why[CA_WHY_BYTES]) 
     if (ca_file_exists(dir, CA_FILE_NEXT_CERT) && ca_read_certs(dir, CA_FILE_NEXT_CERT, TLS_CHAIN_MAX, &next, unused) == 0 &&
         tls_cert_matches_key(next.items[0].at, next.items[0].n, d->key)) {
         tls_der_list_deinit(&d->cert);
+        d->unfinished = true;
         return err_trace(tls_der_list_add(&d->cert, next.items[0].at, next.items[0].n));
     }
     return ca_refuse(why, dir, CA_FILE_KEY, "is not the key of the signing certificate beside it");

@@ -215,9 +215,15 @@ static int steps_expect(const char *dir, int64_t now_s, enum ca_rollover_step ex
     if (r != 0)
         return r;
     enum ca_rollover_step step = step_of(ret);
-    if (step == expected)
+    /* A crash left the former certificate beside the new key: that is finished before next-cert.pem can be written anew, or
+     * nothing would hold the certificate of the key any more. */
+    if (step == expected && ret->d.unfinished)
+        r = ca_write_certs(dir, CA_FILE_CERT, &ret->d.cert, why);
+    if (step == expected && r == 0)
         return 0;
     steps_deinit(ret);
+    if (r != 0)
+        return r;
     ca_say(why, "%s: %s", dir, texts[step]);
     return 1;
 }
@@ -273,10 +279,10 @@ int ca_rollover_activate(const char *dir, int64_t leaf_ttl_s, int64_t now_s, cha
     s.activated_s = now_s;
     s.leaf_ttl_s = leaf_ttl_s;
     r = tls_der_list_copy(&d.cert, &s.next);
+    if (r == 0) /* the key second: who finds old-key.pem finds its certificate */
+        r = ca_write_certs(dir, CA_FILE_OLD_CERT, &s.d.cert, why);
     if (r == 0)
         r = ca_write_key(dir, CA_FILE_OLD_KEY, s.d.key, why);
-    if (r == 0)
-        r = ca_write_certs(dir, CA_FILE_OLD_CERT, &s.d.cert, why);
     if (r == 0)
         r = write_times(dir, &s, why);
     if (r == 0)

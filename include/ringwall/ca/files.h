@@ -18,6 +18,7 @@ struct ca_dir {
     struct tls_der anchor;      /* the root that the signing certificate chains to; borrows from roots */
     char crl_gap[TLS_NAME_MAX]; /* there are CRLs, but this CA of the chain has none of its own; empty: covered */
     bool revoked;               /* a list revokes the signing certificate or one above it */
+    bool unfinished;            /* a crash stopped a replacement: cert is that of next-cert.pem, ca-cert.pem is the former one */
 };
 #define CA_DIR_NULL ((struct ca_dir){0})
 enum { CA_WHY_BYTES = 512, CA_ROOT_YEARS = 10, CA_NODE_DAYS = 90, CA_CRL_DAYS = 30 };

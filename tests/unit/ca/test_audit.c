@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <ringwall/base/io.h>
@@ -278,6 +279,44 @@ static void rotated(void **state) {
     assert_int_equal(report.last, 2);
 }
 
+/* The new part cannot be made, again and again: the parts that are there stay, and the chain goes on once it can. */
+static void part_not_made(void **state) {
+    struct audit *a;
+    struct audit_report before, report;
+    char why[AUDIT_WHY_BYTES];
+    struct rlimit limit, none;
+    unsigned i = 0;
+    clear();
+    assert_int_equal(audit_open(path, 4096, now, &a, NULL), 0);
+    while (i < 40) {
+        add(a, "spiffe://cluster.local/ns/default/sa/client", ++i);
+        assert_int_equal(audit_flush(a, true), 0);
+    }
+    assert_int_equal(audit_verify(path, &before, why), 0);
+    assert_true(before.n_parts > 2);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 3; /* those of the record are open already */
+    unsigned n_refused = 0;
+    for (unsigned k = 0; n_refused < 2 * AUDIT_PARTS_MAX && k < 1000; k++) {
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        add(a, "spiffe://cluster.local/ns/default/sa/client", i + 1);
+        int r = audit_flush(a, true);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_true(r == 0 || r == -EMFILE);
+        i += r == 0;
+        n_refused += r != 0;
+    }
+    assert_int_equal(n_refused, 2 * AUDIT_PARTS_MAX);
+    add(a, "spiffe://cluster.local/ns/default/sa/client", ++i);
+    assert_int_equal(audit_flush(a, true), 0);
+    audit_close(a);
+    assert_int_equal(audit_verify(path, &report, why), 0);
+    assert_int_equal(report.first, before.first);
+    assert_int_equal(report.last, i);
+    assert_int_equal(report.n_parts, before.n_parts + 1);
+}
+
 /* What could not be written is not in the chain: the next line takes its number. */
 static void full_disk(void **state) {
     struct audit *a;
@@ -395,6 +434,7 @@ int main(void) {
                                        cmocka_unit_test(torn),
                                        cmocka_unit_test(cut_then_continued),
                                        cmocka_unit_test(rotated),
+                                       cmocka_unit_test(part_not_made),
                                        cmocka_unit_test(full_disk),
                                        cmocka_unit_test(settled_later),
                                        cmocka_unit_test(full_and_free_again),

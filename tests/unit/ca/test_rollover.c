@@ -96,8 +96,8 @@ static void prepared(void **state) {
 
 /* The directory as it stands after each rename of an activation loads, with the old or the new certificate and its key. */
 static void crash_at_any_rename(void **state) {
-    static const char *const order[] = {CA_FILE_OLD_KEY,   CA_FILE_OLD_CERT, CA_FILE_ROLLOVER, CA_FILE_NEXT_KEY,
-                                        CA_FILE_NEXT_CERT, CA_FILE_CHAIN,    CA_FILE_KEY,      CA_FILE_CERT};
+    static const char *const order[] = {CA_FILE_OLD_CERT,  CA_FILE_OLD_KEY, CA_FILE_ROLLOVER, CA_FILE_NEXT_KEY,
+                                        CA_FILE_NEXT_CERT, CA_FILE_CHAIN,   CA_FILE_KEY,      CA_FILE_CERT};
     shell("cp -a %s %s", in("root"), in("after"));
     assert_int_equal(ca_rollover_activate(in("after"), LEAF, now, why), 0);
     struct ca_dir old, new;
@@ -123,6 +123,19 @@ static void crash_at_any_rename(void **state) {
         if (is_old)
             assert_int_equal(ca_rollover_activate(in("next"), LEAF, now, why), 0);
         expect_refused(ca_rollover_prune(in("next"), now, why), "may be valid until");
+        shell("rm -r %s", in("next"));
+        /* Or takes a certificate back; or, where the step counts as done, ends this rollover and begins another. */
+        shell("cp -a %s %s", in("crash"), in("next"));
+        size_t n_revoked;
+        if (ca_dir_revoke(in("next"), (struct str[]){STR("1234")}, 1, now, &n_revoked, why) != 0)
+            fail_msg("after %s: %s", order[i], why);
+        if (!is_old) {
+            assert_int_equal(ca_rollover_prune(in("next"), now + 100 * DAY, why), 0);
+            assert_int_equal(ca_rollover_prepare(in("next"), now + 100 * DAY, why), 0);
+            if (ca_dir_load(in("next"), now + 100 * DAY, &d, why) != 0)
+                fail_msg("after %s, a rollover later: %s", order[i], why);
+            ca_dir_deinit(&d);
+        }
         shell("rm -r %s", in("next"));
     }
     ca_dir_deinit(&old);
