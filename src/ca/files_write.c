@@ -232,7 +232,12 @@ int ca_dir_issue_node(const char *dir, struct str node, const char *out_dir, boo
     }
     struct ca_dir issuer cleanup(ca_dir_deinit) = CA_DIR_NULL;
     struct ca_dir d cleanup(ca_dir_deinit) = CA_DIR_NULL;
+    cleanup_fd int lock = -1, out_lock = -1;
     int r = renew ? check_renewal(out_dir, node, why) : refuse_to_overwrite(out_dir, why);
+    if (r == 0)
+        r = ca_dir_lock(dir, &lock, why);
+    if (r == 0 && renew)
+        r = ca_dir_lock(out_dir, &out_lock, why);
     if (r == 0)
         r = ca_dir_load(dir, now_s, &issuer, why);
     if (r != 0)
@@ -265,7 +270,10 @@ int ca_dir_issue_node(const char *dir, struct str node, const char *out_dir, boo
 int ca_dir_publish(const char *dir, const char *out_dir, int64_t now_s, char why[CA_WHY_BYTES]) {
     struct ca_dir from cleanup(ca_dir_deinit) = CA_DIR_NULL;
     struct ca_dir to cleanup(ca_dir_deinit) = CA_DIR_NULL;
+    cleanup_fd int lock = -1;
     int r = ca_dir_load(dir, now_s, &from, why);
+    if (r == 0)
+        r = ca_dir_lock(out_dir, &lock, why);
     if (r == 0)
         r = ca_dir_load(out_dir, now_s, &to, why);
     if (r != 0)

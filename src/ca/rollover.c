@@ -9,6 +9,7 @@
  * trusts both while its neighbours move. What may still be valid below the old root: leaves that this directory's key
  * signed (until activation + the longest life of a leaf), node certificates on record here (until their end, or, once that
  * node has a newer one below the new root, until its renewal + the longest life of a leaf). */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -189,6 +190,22 @@ int ca_rollover_status(const char *dir, int64_t now_s, struct ca_rollover *ret, 
     return r;
 }
 
+/* What a killed writer left of its temporary files, `.NAME.XXXXXX`: some hold a key. Whoever has the lock is the only writer. */
+static void sweep(const char *dir) {
+    static const char *const names[] = {CA_FILE_CERT,      CA_FILE_KEY,      CA_FILE_CHAIN,    CA_FILE_ROOT,    CA_FILE_CRL,
+                                        CA_FILE_NEXT_CERT, CA_FILE_NEXT_KEY, CA_FILE_OLD_CERT, CA_FILE_OLD_KEY, CA_FILE_ROLLOVER};
+    char unused[CA_WHY_BYTES];
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        for (size_t i = 0; e->d_name[0] == '.' && i < array_size(names); i++) {
+            size_t n = strlen(names[i]);
+            if (strncmp(e->d_name + 1, names[i], n) == 0 && e->d_name[n + 1] == '.' && strlen(e->d_name) == n + 8)
+                ignore_result(ca_remove(dir, e->d_name, unused)); /* the next one who has the lock tries again */
+        }
+    if (d)
+        closedir(d);
+}
+
 int ca_dir_lock(const char *dir, int *ret, char why[CA_WHY_BYTES]) {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || flock(fd, LOCK_EX) < 0) {
@@ -196,6 +213,7 @@ int ca_dir_lock(const char *dir, int *ret, char why[CA_WHY_BYTES]) {
         fd_close(fd);
         return 1;
     }
+    sweep(dir);
     *ret = fd;
     return 0;
 }

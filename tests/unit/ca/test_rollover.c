@@ -3,7 +3,9 @@
  * below it can be valid; revocation lists go along. Method: directories on disk with a clock of our own; a crash is files put back
  * as they stood between two renames. openssl judges the certificates and the lists. */
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <ringwall/base/io.h>
 #include <ringwall/ca/audit.h>
@@ -143,6 +145,30 @@ static void crash_at_any_rename(void **state) {
     shell("rm -r %s %s", in("crash"), in("after"));
 }
 
+/* A killed writer's temporary files hold keys: the next one who changes the directory takes them away, and nothing else. Issuing
+ * at once from one directory, each is served. */
+static void left_by_others(void **state) {
+    size_t n_revoked;
+    shell("cp -a %s %s", in("root"), in("left"));
+    shell("cd %s; touch .ca-key.pem.Ab12cD .next-key.pem.zzzzzz .rollover.json.000000 .ca-key.pem.mine .other.pem.Ab12cD",
+          in("left"));
+    assert_int_equal(ca_dir_revoke(in("left"), (struct str[]){STR("1234")}, 1, now, &n_revoked, why), 0);
+    shell("cd %s; [ \"$(ls -d .[a-z]* | tr '\\n' ' ')\" = '.ca-key.pem.mine .other.pem.Ab12cD ' ]", in("left"));
+    pid_t pids[8];
+    for (size_t i = 0; i < array_size(pids); i++)
+        if ((pids[i] = fork()) == 0) {
+            char name[16];
+            snprintf(name, sizeof(name), "many-%zu", i);
+            _exit(ca_dir_issue_node(in("left"), str_of(name), in(name), false, now, why));
+        }
+    for (size_t i = 0; i < array_size(pids); i++) {
+        int how;
+        assert_int_equal(waitpid(pids[i], &how, 0), pids[i]);
+        assert_int_equal(how, 0);
+    }
+    shell("rm -r %s %s/many-*", in("left"), base);
+}
+
 static void activated(void **state) {
     struct ca_rollover before = status(now);
     shell("cp %s/ca-cert.pem %s", in("root"), in("old-root.pem"));
@@ -249,6 +275,7 @@ static void partial_and_broken_lists(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(prepared),
                                        cmocka_unit_test(crash_at_any_rename),
+                                       cmocka_unit_test(left_by_others),
                                        cmocka_unit_test(activated),
                                        cmocka_unit_test(revoked_under_both),
                                        cmocka_unit_test(pruned),
