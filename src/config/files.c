@@ -279,8 +279,9 @@ static int walk_dir(struct walk *w, struct str path, unsigned depth) {
     if (!dir) {
         struct origin at = {.file = path};
         diag_addf(w->diags, DIAG_ERROR, &at, "the directory cannot be opened (%s): %s", strerror(errno),
-                  errno == ENOENT ? "create it, or write another meshDir in the node file"
-                                  : "give the daemon the right to read it");
+                  errno == ENOENT    ? "create it, or write another meshDir in the node file"
+                  : errno == ENOTDIR ? "name the directory that holds the manifests"
+                                     : "give the daemon the right to read it");
         return 0;
     }
     int r = add_dir(w->found, path);

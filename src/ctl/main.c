@@ -118,24 +118,45 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
     return found;
 }
 
-/* "ca" alone: the commands that begin so. */
-static bool complain_of_half(const char *word) {
-    char all[256];
-    struct text t = TEXT_OVER(all);
-    size_t n = 0;
-    for (size_t i = 0; i < array_size(commands); i++) {
-        struct str rest = str_of(commands[i].name), first;
-        if (str_split(&rest, ' ', &first) && rest.n > 0 && str_is(first, str_of(word)))
-            text_addf(&t, "%s%s", n++ ? ", " : "", commands[i].name);
-    }
-    if (n > 1)
-        complain("'%s' needs another word: %s", word, all);
-    return n > 1;
+/* Do the first n words of the command line begin this command's name, and is there more of it? */
+static bool is_in_group(const struct command *c, char **argv, int n) {
+    struct str rest = str_of(c->name), word;
+    for (int i = 0; i < n; i++)
+        if (!str_split(&rest, ' ', &word) || !str_is(word, str_of(argv[i])))
+            return false;
+    return rest.n > 0;
 }
 
-static int unknown_command(int argc, char **argv) {
-    if ((argc == 1 || argv[1][0] == '-') && complain_of_half(argv[0]))
-        return EXIT_USAGE;
+/* "ca" or "ca rollover" alone: the commands that begin so, as a help text when that was asked for. */
+static bool answer_half(int argc, char **argv, bool help, int *ret_code) {
+    char asked[64], all[512];
+    struct text words = TEXT_OVER(asked), t = TEXT_OVER(all);
+    int n_words = 0, n = 0;
+    for (; n_words < argc && argv[n_words][0] != '-'; n_words++)
+        text_addf(&words, "%s%s", n_words ? " " : "", argv[n_words]);
+    for (int i = n_words; i < argc; i++)
+        help |= !strcmp(argv[i], "-h") || !strcmp(argv[i], "--help");
+    for (size_t i = 0; n_words && i < array_size(commands); i++) {
+        if (!is_in_group(&commands[i], argv, n_words))
+            continue;
+        text_addf(&t, "%s%s", n++ ? ", " : "", commands[i].name);
+        if (help && n == 1)
+            printf("usage: ringwallctl %s ...\n\n", asked);
+        if (help)
+            printf("  %-20s %s\n", commands[i].name, commands[i].text);
+    }
+    if (n && help)
+        printf("\n  -h, --help           behind one of these: its options and an example\n");
+    if (n > 1 && !help)
+        complain("'%s' needs another word: %s", asked, all);
+    *ret_code = help ? EXIT_DONE : EXIT_USAGE;
+    return help ? n > 0 : n > 1;
+}
+
+static int unknown_command(int argc, char **argv, bool help) {
+    int code;
+    if (answer_half(argc, argv, help, &code))
+        return code;
     char asked[256];
     struct text t = TEXT_OVER(asked);
     text_addf(&t, "%s%s%s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "", argc > 1 && argv[1][0] != '-' ? argv[1] : "");
@@ -189,7 +210,7 @@ int main(int argc, char **argv) {
     }
     const struct command *c = find_command(argc - at, argv + at, &n_words);
     if (!c)
-        return unknown_command(argc - at, argv + at);
+        return unknown_command(argc - at, argv + at, line.help);
     line.command = c;
     if (!options_parse(c, argc - at - n_words, argv + at + n_words, &line) || !options_are_valid(&line))
         return EXIT_USAGE;

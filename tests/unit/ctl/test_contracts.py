@@ -81,6 +81,7 @@ class CommandLine(cli.Cli):
             (("policy",), "did you mean 'policy diff'"),
             (("ca",), "needs another word: ca init, ca issue-node, ca publish, ca show"),
             (("ca", "--dir", "x"), "needs another word"),
+            (("ca", "rollover"), "'ca rollover' needs another word: ca rollover status, ca rollover prepare"),
             (("help", "xyzzy"), "no command 'xyzzy'"),
             (("ca", "init"), "needs --dir"),
             (("ca", "issue-node", "--dir", "x", "--node", "n"), "needs --out"),
@@ -94,6 +95,17 @@ class CommandLine(cli.Cli):
             done = self.expect(2, *line)
             self.assertIn(hint, done.stderr, line)
             self.assertEqual(done.stdout, "", line)
+
+    def test_help_of_a_group(self):
+        """Words that only begin commands have a help text too: the commands that begin so, and no others"""
+        for line in (("ca", "--help"), ("ca", "-h"), ("help", "ca")):
+            done = self.expect(0, *line)
+            self.assertIn("  ca audit verify ", done.stdout)
+            self.assertNotIn("capture", done.stdout)
+            self.assertEqual(done.stderr, "")
+        self.assertNotIn("ca init", self.expect(0, "ca", "rollover", "--help").stdout)
+        self.assertIn("policy diff", self.expect(0, "policy", "--help").stdout)
+        self.expect(2, "xyzzy", "--help")
 
     def test_no_daemon(self):
         """A daemon that is not there is exit 1, and the text says what to do"""
@@ -110,6 +122,10 @@ class Lint(cli.Cli):
 
     def test_clean(self):
         self.assertEqual(self.expect(0, "lint", self.mesh(a=SERVER)).stdout, "")
+
+    def test_file(self):
+        """One file is no mesh directory, and the text does not blame its mode"""
+        self.assertIn("Not a directory): name the directory that holds", self.expect(1, "lint", self.mesh(a=SERVER) + "/a.yaml").stdout)
 
     def test_warning(self):
         """Warnings are printed and do not fail"""
