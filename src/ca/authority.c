@@ -18,8 +18,8 @@ static const struct provider_ops *const providers[] = {
 
 void authority_event(struct authority *a, const char *event, const char *text, int64_t now_s) {
     struct audit_entry e = {.event = event, .text = str_of(text)};
-    bool refused = strcmp(event, "reload-refused") == 0;
-    if (strncmp(event, "reload", 6) == 0)
+    bool gone = strcmp(event, "keys-refused") == 0, refused = gone || strcmp(event, "reload-refused") == 0;
+    if (refused || strcmp(event, "reload") == 0)
         counter_add(refused ? &a->stats->reloads_refused : &a->stats->reloads, 1);
     if (refused)
         snprintf(a->last_error, sizeof(a->last_error), "%s", text);
@@ -28,7 +28,7 @@ void authority_event(struct authority *a, const char *event, const char *text, i
     if (a->audit && audit_add(a->audit, now_s, &e) != 0)
         counter_add(&a->stats->audit_failed, 1);
     if (refused)
-        log_error("ca", "%s: %s; the last good stays in force", event, text);
+        log_error("ca", "%s: %s%s", event, text, gone ? "" : "; the last good stays in force");
     else
         log_info("ca", "%s: %s", event, text);
 }

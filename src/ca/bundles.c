@@ -108,6 +108,6 @@ int bundles_follow(struct authority *a, uint64_t mono_ns, int64_t now_s) {
         snprintf(text, sizeof(text), "%s: %zu keys to verify tokens with", a->o->jwt.jwks, a->jwks->n_keys);
     else
         snprintf(text, sizeof(text), "%s: %s; no token is believed", a->o->jwt.jwks, a->jwks_why);
-    authority_event(a, a->jwks ? "reload" : "reload-refused", text, now_s);
+    authority_event(a, a->jwks ? "reload" : "keys-refused", text, now_s);
     return wait_ms;
 }

@@ -270,6 +270,8 @@ static void key_set_changes(void **state) {
         authority_turn(&d.authority, fds, authority_poll(&d.authority, fds), mono, d.now);
         expect_refused(good(), "", CA_UNAUTHENTICATED, "no key set");
     }
+    assert_int_equal(door_recorded(&d, "\"keys-refused\""), array_size(broken)); /* and not said to be in force still */
+    assert_int_equal(counter_get(&d.authority.stats->reloads_refused), array_size(broken));
     assert_int_equal(unlink(jwks), 0);
     mono += 2 * FOLLOW_LOOK_MS * 1000000ull;
     authority_turn(&d.authority, fds, authority_poll(&d.authority, fds), mono, d.now);
