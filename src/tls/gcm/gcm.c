@@ -57,13 +57,23 @@ bool gcm_key_is(const struct gcm_key *k, const uint8_t *key, size_t key_n) {
     return k->path == GCM_VAES && vaes_key_is(k, key, key_n);
 }
 
+/* wolfCrypt's code for AVX2 reads a whole block where a nonce of 12 bytes stands: room for that. */
+struct roomy_nonce {
+    uint8_t at[GCM_BLOCK_BYTES];
+};
+static struct roomy_nonce roomy(const uint8_t nonce[GCM_NONCE_BYTES]) {
+    struct roomy_nonce r = {0};
+    memcpy(r.at, nonce, GCM_NONCE_BYTES);
+    return r;
+}
+
 void gcm_seal(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n, const uint8_t *from,
               size_t n, uint8_t *to, uint8_t ret_tag[GCM_TAG_BYTES]) {
     check(k->rounds && n <= GCM_TEXT_BYTES_MAX && aad_n <= GCM_TEXT_BYTES_MAX);
     if (k->path == GCM_VAES)
         vaes_seal(k, nonce, aad, aad_n, from, n, to, ret_tag);
     else
-        check(wc_AesGcmEncrypt(k->wolfcrypt, to, from, (word32)n, nonce, GCM_NONCE_BYTES, ret_tag, GCM_TAG_BYTES, aad,
+        check(wc_AesGcmEncrypt(k->wolfcrypt, to, from, (word32)n, roomy(nonce).at, GCM_NONCE_BYTES, ret_tag, GCM_TAG_BYTES, aad,
                                (word32)aad_n) == 0);
 }
 
@@ -71,7 +81,7 @@ bool gcm_open(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], con
               size_t n, uint8_t *to, const uint8_t tag[GCM_TAG_BYTES]) {
     check(k->rounds && n <= GCM_TEXT_BYTES_MAX && aad_n <= GCM_TEXT_BYTES_MAX);
     bool same = k->path == GCM_VAES ? vaes_open(k, nonce, aad, aad_n, from, n, to, tag)
-                                    : wc_AesGcmDecrypt(k->wolfcrypt, to, from, (word32)n, nonce, GCM_NONCE_BYTES, tag,
+                                    : wc_AesGcmDecrypt(k->wolfcrypt, to, from, (word32)n, roomy(nonce).at, GCM_NONCE_BYTES, tag,
                                                        GCM_TAG_BYTES, aad, (word32)aad_n) == 0;
     if (!same)
         secret_wipe(to, n);

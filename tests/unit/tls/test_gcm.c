@@ -266,7 +266,7 @@ static void test_page_ends(void **state) {
     assert_true(pages != MAP_FAILED);
     assert_int_equal(mprotect(pages + page, (size_t)page, PROT_READ | PROT_WRITE), 0);
     for (int path = 0; path < PATHS; path++)
-        for (size_t n = 1; n <= SMALL_MAX; n++) {
+        for (size_t n = 0; n <= SMALL_MAX; n++) {
             uint8_t nonce[12], tag[16];
             struct gcm_key g;
             if (!has(path))
@@ -275,9 +275,14 @@ static void test_page_ends(void **state) {
             for (int end = 0; end < 2; end++) {
                 uint8_t *text = end ? pages + 2 * page - n : pages + page;
                 gcm_seal(&g, nonce, text, n, text, n, sealed, tag);
+                gcm_seal(&g, nonce, text, n, text + n, 0, sealed, tag);
+                assert_true(gcm_open(&g, nonce, text, n, text + n, 0, sealed, tag));
                 gcm_seal(&g, nonce, NULL, 0, text, n, text, tag);
                 assert_true(gcm_open(&g, nonce, NULL, 0, text, n, text, tag));
             }
+            uint8_t *last = memcpy(pages + 2 * page - sizeof(nonce), nonce, sizeof(nonce));
+            gcm_seal(&g, last, NULL, 0, sealed, n, sealed, tag);
+            assert_true(gcm_open(&g, last, NULL, 0, sealed, n, sealed, tag));
             gcm_key_deinit(&g);
         }
     munmap(pages, (size_t)page * 3);
