@@ -94,6 +94,8 @@ int authority_open(struct authority *a, const struct ca_options *o, int64_t now_
     char text[CA_WHY_BYTES];
     snprintf(text, sizeof(text), "provider %s, trust domain %s, node %s", a->ops->name, o->trust_domain, o->node);
     authority_event(a, "start", text, now_s);
+    if (a->jwks_why[0])
+        tokens_tell(a, now_s); /* no reason not to start: the file may come later */
     authority_flush(a);
     return 0;
 }

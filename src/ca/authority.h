@@ -105,7 +105,8 @@ struct judgement judge_csr(const struct ca_request *q, const struct identity *id
 /* token.c */
 struct judgement judge_token(const struct authority *a, const struct ca_request *q, struct arena *arena, int64_t now_s,
                              struct caller *ret);
-void tokens_load(struct authority *a); /* the JWKS, or the word why nobody is believed */
+void tokens_load(struct authority *a);                /* the JWKS, or the word why nobody is believed */
+void tokens_tell(struct authority *a, int64_t now_s); /* how that went, to log and record */
 /* answer.c */
 void answer_refusal(struct authority *a, const struct ca_request *q, const struct caller *c, struct mailbox *reply, int64_t now_s,
                     const struct judgement *j);

@@ -102,12 +102,7 @@ int bundles_follow(struct authority *a, uint64_t mono_ns, int64_t now_s) {
             reload(a, i, now_s);
     if (!follow_has(&files, a->o->n_bundles))
         return wait_ms;
-    char text[CA_WHY_BYTES];
     tokens_load(a);
-    if (a->jwks)
-        snprintf(text, sizeof(text), "%s: %zu keys to verify tokens with", a->o->jwt.jwks, a->jwks->n_keys);
-    else
-        snprintf(text, sizeof(text), "%s: %s; no token is believed", a->o->jwt.jwks, a->jwks_why);
-    authority_event(a, a->jwks ? "reload" : "keys-refused", text, now_s);
+    tokens_tell(a, now_s);
     return wait_ms;
 }

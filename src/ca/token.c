@@ -36,6 +36,15 @@ void tokens_load(struct authority *a) {
     a->jwks = set;
 }
 
+void tokens_tell(struct authority *a, int64_t now_s) {
+    char text[CA_WHY_BYTES];
+    if (a->jwks)
+        snprintf(text, sizeof(text), "%s: %zu keys to verify tokens with", a->o->jwt.jwks, a->jwks->n_keys);
+    else
+        snprintf(text, sizeof(text), "%s: %s; no token is believed", a->o->jwt.jwks, a->jwks_why);
+    authority_event(a, a->jwks ? "reload" : "keys-refused", text, now_s);
+}
+
 /* system:serviceaccount:NAMESPACE:ACCOUNT */
 static bool read_subject(struct str subject, struct str *ret_ns, struct str *ret_sa) {
     struct str piece, rest = subject;

@@ -66,6 +66,22 @@ static void print_config(const struct json *o) {
     print_diags(show_at(o, "config.errors"));
 }
 
+/* What the CA refused and what it lacks; nothing where all is well. */
+static void print_ca(const struct json *o) {
+    static const char *const wrong[] = {"ca.lastError", "ca.tokenKeysError", "ca.error"};
+    for (size_t i = 0; i < array_size(wrong); i++) {
+        struct str text = json_text(show_at(o, wrong[i]));
+        if (!text.n)
+            continue;
+        put_line("ca", text);
+        break; /* the first of them is the newest, and names its file */
+    }
+    if (json_truth(show_at(o, "ca.signingRevoked")))
+        put_line(
+            "ca",
+            STR("the signing certificate is revoked: peers refuse what it signs; renew it with ringwallctl ca issue-node --renew"));
+}
+
 static void print_status(const struct json *o) {
     int64_t flows = 0, tunnels = 0;
     const struct json *workers = json_get(o, "workers");
@@ -85,6 +101,7 @@ static void print_status(const struct json *o) {
     print_captured(o);
     printf("%-13s %lld of %lld identities have one\n", "certificates", (long long)number_at(o, "identity.available"),
            (long long)number_at(o, "identity.identities"));
+    print_ca(o);
     printf("%-13s %lld open, in %lld tunnels, on %zu workers\n", "connections", (long long)flows, (long long)tunnels,
            json_count(workers));
     print_config(o);

@@ -287,6 +287,22 @@ static void key_set_changes(void **state) {
     expect_refused(before, "", CA_UNAUTHENTICATED, "key");
 }
 
+/* A daemon that starts before its key set is there says so at once, not to the first caller only. */
+static void no_key_set_at_start(void **state) {
+    size_t before = door_recorded(&d, "\"keys-refused\"");
+    authority_close(&d.authority);
+    assert_int_equal(unlink(jwks), 0);
+    door_open(&d);
+    assert_int_equal(door_recorded(&d, "\"keys-refused\""), before + 1);
+    assert_non_null(strstr(d.authority.last_error, "cannot be read"));
+    expect_refused(good(), "", CA_UNAUTHENTICATED, "cannot be read");
+    authority_close(&d.authority);
+    publish_key(stranger);
+    door_open(&d);
+    assert_int_equal(door_recorded(&d, "\"keys-refused\""), before + 1);
+    assert_string_equal(d.authority.last_error, "");
+}
+
 static void not_configured(void **state) {
     d.options.jwt.issuer = "";
     expect_refused(token_of(&(struct says){.key = stranger}), "", CA_UNAUTHENTICATED, "not set");
@@ -299,6 +315,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_identity),    cmocka_unit_test(proofs_that_are_none), cmocka_unit_test(hmac_with_the_public_key),
         cmocka_unit_test(subjects),        cmocka_unit_test(node_agents),          cmocka_unit_test(others_rules_hold_too),
-        cmocka_unit_test(key_set_changes), cmocka_unit_test(not_configured)};
+        cmocka_unit_test(key_set_changes), cmocka_unit_test(no_key_set_at_start),  cmocka_unit_test(not_configured)};
     return cmocka_run_group_tests(tests, make, unmake);
 }

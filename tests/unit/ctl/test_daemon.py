@@ -90,6 +90,16 @@ class Daemon(FakeDaemon):
         self.assertEqual(json.loads(self.ask(0, answer(STATUS), "status", "-o", "json").stdout), STATUS)
         self.assertEqual(self.asked[-1], "GET /status HTTP/1.0")
 
+    def test_status_of_the_ca(self):
+        """A refused CA directory or key set, and a signing certificate that was taken back, are in the table"""
+        for ca, part in (({"lastError": "/x/ca-cert.pem: is\x1b[31m spoiled"}, "ca            /x/ca-cert.pem: is"),
+                         ({"tokenKeysError": "cannot be read"}, "cannot be read"), ({"error": "no\nanswer"}, "ca            no"),
+                         ({"signingRevoked": True}, "signing certificate is revoked")):
+            text = self.ask(0, answer({**STATUS, "ca": ca}), "status").stdout
+            self.assertIn(part, text)
+            self.assertNotIn("\x1b", text)
+        self.assertNotIn("\nca  ", self.ask(0, answer({**STATUS, "ca": {"signingRevoked": False, "issued": 4}}), "status").stdout)
+
     def test_status_with_gaps(self):
         """Parts that the daemon could not get are no reason to fail"""
         self.ask(0, answer({**STATUS, "config": None, "identity": None, "capture": None, "incomplete": ["config"]}), "status")
