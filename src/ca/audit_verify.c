@@ -139,6 +139,15 @@ static int take(void *context, const char *file, uint64_t number, struct str lin
     return take_line(context, file, number, line);
 }
 
+/* The writer lets the oldest part go only when there are AUDIT_PARTS_MAX; one name less is what a crash amid the renames leaves. */
+static int check_first(const struct walk *w, const char *path) {
+    if (w->report.n_lines == 0 || w->report.first == 1 || w->report.n_parts >= AUDIT_PARTS_MAX - 1)
+        return 0;
+    say(w->why, "%s: lines 1 to %llu are missing at the beginning: with %zu files no part was let go yet", path,
+        LLU(w->report.first - 1), w->report.n_parts);
+    return 1;
+}
+
 /* The end against FILE.last. */
 static int check_last(struct walk *w, const char *path) {
     char name[PATH_BYTES + 8];
@@ -173,6 +182,8 @@ int audit_verify(const char *path, struct audit_report *ret, char why[AUDIT_WHY_
     int r = each_part(path, take, w, &w->report.n_parts, &w->report.torn, why);
     if (r == 0 && w->doubt)
         r = judge(w, NULL);
+    if (r == 0)
+        r = check_first(w, path);
     if (r == 0)
         r = check_last(w, path);
     if (r == 0)

@@ -154,6 +154,9 @@ static void missing_swapped_repeated(void **state) {
     expect_found("truncated: lines 5 to 6 are missing");
     put(text, n - 10);
     expect_found("truncated: lines 6 to 6 are missing");
+    /* the beginning is cut, and no part can have been let go yet */
+    put(third, n - head);
+    expect_found("lines 1 to 2 are missing at the beginning");
     /* all of it is gone */
     put("", 0);
     expect_found("truncated: lines 1 to 6");
