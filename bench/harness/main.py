@@ -22,6 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "deploy")]
 
 import others  # noqa: E402
 import peers as peers_module  # noqa: E402
+import publishing  # noqa: E402
 import report  # noqa: E402
 import scenarios as scenarios_module  # noqa: E402
 from lab import LabError  # noqa: E402
@@ -161,7 +162,10 @@ def main(arguments):
         plan = make_plan(scenarios, peers, runner.without)
         print(f"  {len(scenarios)} scenarios, {len(peers)} peers, {rounds} round(s): about {estimate(plan, rounds, seconds) / 60:.1f} minutes",
               file=sys.stderr, flush=True)
+        others_use = publishing.Others(mesh.lab)
+        used, since = others_use.used(), time.monotonic()
         runner.all(plan, rounds)
+        about["others"] = round((others_use.used() - used) / (time.monotonic() - since), 2)
     finally:
         mesh.close()
     about.update(rounds=rounds, seconds=seconds, took=round(time.monotonic() - began), load_after=os.getloadavg()[0],

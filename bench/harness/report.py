@@ -6,6 +6,9 @@ import re
 import subprocess
 
 
+OTHERS_MAX = 0.2
+
+
 def number(x):
     if x == 0:
         return "0"
@@ -18,7 +21,8 @@ def table(document, results, peers, baseline):
     """A row a scenario and metric, a column a peer; beside each figure its ratio to the baseline with the lowest and highest."""
     m = document["machine"]
     lines = [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; load {m['load']:.2f} at the start, {m['load_after']:.2f} at the end; "
-             f"{m['rounds']} round(s) of {m['seconds']:g} s, {m['took']} s in all",
+             f"{m['rounds']} round(s) of {m['seconds']:g} s, {m['took']} s in all; others used {m['others']:.2f} processors meanwhile"
+             f"{': ask again when they are quiet' if m['others'] > OTHERS_MAX else ''}",
              f"medians; (x..) is the ratio to {baseline}, paired by round: median [lowest-highest]", ""]
     by = {(r["scenario"], r["peer"], r["metric"]): r for r in document["results"]}
     cells = [["scenario", "metric", *peers]]

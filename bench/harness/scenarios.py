@@ -87,9 +87,8 @@ class Bulk(Scenario):
             raise LabError(f"{peer.name}: {seen['failed']} streams failed, {seen['bytes']} bytes")
         yield "throughput", "Gbit/s", seen["bytes"] * 8 / seen["seconds"] / 1e9, "higher"
         if cost.by_process:
-            # The warm-up's bytes cost too: the rate over the whole time is taken to be the measured one.
-            gigabytes = seen["bytes"] / seen["seconds"] * (seen["seconds"] + WARMUP_S) / 1e9
-            yield "cpu", "CPU s/GB", cost.seconds / gigabytes, "lower"
+            # The warm-up's bytes cost too.
+            yield "cpu", "CPU s/GB", cost.seconds / (seen["all_bytes"] / 1e9), "lower"
 
 
 class Requests(Scenario):
@@ -112,8 +111,7 @@ class Requests(Scenario):
         if self.rate:
             yield "lost", "requests", seen["failed"] + seen["dropped"], "lower"
         if cost.by_process:
-            n = seen["done"] * (seen["seconds"] + WARMUP_S) / seen["seconds"]
-            yield "cpu", "CPU s/1000", cost.seconds / n * 1000, "lower"
+            yield "cpu", "CPU s/1000", cost.seconds / seen["all_done"] * 1000, "lower"
 
 
 class Connections(Scenario):
@@ -133,7 +131,7 @@ class Connections(Scenario):
         yield "p99", "us", seen["latency_us"]["p99"], "lower"
         yield "failed", "connections", seen["failed"], "lower"
         if cost.by_process:
-            yield "cpu", "CPU s/1000", cost.seconds / (seen["done"] * (seen["seconds"] + 0.3) / seen["seconds"]) * 1000, "lower"
+            yield "cpu", "CPU s/1000", cost.seconds / seen["all_done"] * 1000, "lower"
 
 
 class Handshakes(Scenario):

@@ -43,6 +43,7 @@ struct client {
     unsigned *free_conns, n_free; /* LOAD_CONNECT: those that are not in use */
     uint64_t begin_ns, measure_ns, end_ns;
     uint64_t n_planned, done, dropped, failed;
+    uint64_t all_bytes, all_done; /* whenever: what CPU time is shared out over */
     bool draining;
     struct hist latency;
 };
@@ -87,6 +88,7 @@ static void answered(struct conn *k) {
     uint64_t due = k->due[k->first];
     k->first = (k->first + 1) % OUTSTANDING_MAX;
     k->n_due--;
+    c->all_done++;
     if (counts(c, due)) {
         hist_add(&c->latency, clock_mono_ns() - due);
         c->done++;
@@ -111,6 +113,7 @@ static void take(struct conn *k, size_t n) {
     if (o->kind == LOAD_SOURCE || o->kind == LOAD_BOTH) {
         uint64_t now = clock_mono_ns();
         k->bytes += counts(c, now) ? n : 0;
+        c->all_bytes += n;
         return;
     }
     k->received += n;
@@ -147,8 +150,10 @@ static void on_sent(struct ring_op *op, int n, const uint8_t *bytes, bool more) 
     k->head_left -= of_head;
     if (k->to_send != UINT64_MAX)
         k->to_send -= rest;
-    if (k->c->o->kind == LOAD_SINK)
+    if (k->c->o->kind == LOAD_SINK) {
         k->bytes += counts(k->c, clock_mono_ns()) ? rest : 0;
+        k->c->all_bytes += rest;
+    }
     turn(k);
 }
 
@@ -244,7 +249,7 @@ static void report(const struct client *c) {
            (unsigned long long)bytes);
     for (unsigned i = 0; i < min_of(c->o->conns, 64u); i++)
         printf("%s%llu", i ? "," : "", (unsigned long long)c->conns[i].bytes);
-    printf("],");
+    printf("],\"all_bytes\":%llu,\"all_done\":%llu,", (unsigned long long)c->all_bytes, (unsigned long long)c->all_done);
     load_print_latency(&c->latency);
     printf("}\n");
     fflush(stdout);

@@ -73,10 +73,11 @@ class Rows(unittest.TestCase):
 
     def test_table(self):
         r = filled(haproxy=[4, 4], ours=[2, 2])
-        machine = {"cpu": "c", "cores": 2, "kernel": "k", "load": 0, "load_after": 1, "rounds": 2, "seconds": 1, "took": 3,
+        machine = {"cpu": "c", "cores": 2, "kernel": "k", "load": 0, "load_after": 1, "others": 0.5, "rounds": 2, "seconds": 1, "took": 3,
                    "failed": [{"scenario": "s", "peer": "x", "why": "it broke\nand more"}], "without": [{"scenario": "*", "peer": "y", "why": "not here"}]}
         text = report.table({"machine": machine, "results": list(r.rows())}, r, ["haproxy", "ours", "absent"], "haproxy")
         self.assertIn("2 (x0.50 [0.50-0.50])", text)
+        self.assertIn("others used 0.50 processors meanwhile: ask again", text)
         self.assertIn("failed: s with x: it broke", text)
         self.assertIn("without y: not here", text)
         self.assertNotIn("and more", text)
