@@ -112,7 +112,7 @@ def main():
     for module_name in [arguments.module] if arguments.module else MODULES:
         module = importlib.import_module(f"test_{module_name}")
         cases = [(n, f) for n, f in vars(module).items() if n.startswith("case_") and arguments.only in f"{module_name}/{n[5:]}"]
-        if not cases:
+        if not cases or (arguments.tenth and getattr(module, "PLAIN_ONLY", False)):
             continue
         if arguments.list:
             for name, case in cases:
