@@ -209,7 +209,10 @@ static void sweep(const char *dir) {
 int ca_dir_lock(const char *dir, int *ret, char why[CA_WHY_BYTES]) {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || flock(fd, LOCK_EX) < 0) {
-        ca_say(why, "%s: cannot be opened: %s", dir, strerror(errno));
+        if (errno == ENOENT)
+            ca_say(why, "%s: is missing; name a directory that ringwallctl ca init or ca issue-node made", dir);
+        else
+            ca_say(why, "%s: cannot be opened: %s", dir, strerror(errno));
         fd_close(fd);
         return 1;
     }
