@@ -13,7 +13,7 @@ import subprocess
 import time
 
 import peers
-from common import Skip, expect, expect_equal, pod, standard_lab
+from common import TENTH, Skip, expect, expect_equal, pod, standard_lab
 from lab import LabError, eventually, inside, sh
 from test_keys import forms_of, is_sanitized, search
 
@@ -245,7 +245,7 @@ def case_sds_delta(lab):
     two = c.response()
     expect_equal([s["name"] for s in two["secrets"]], ["ALL"], "the added name")
     c.tell(say={"nonce": two["nonce"], "error": "no"})
-    c.silent(TTL_S * 0.6)  # a rotation of what is not asked for any more
+    c.silent(TTL_S * (0.2 if TENTH else 0.6))  # a rotation of what is not asked for any more
     c.open("DeltaSecrets", add=["ROOTCA"], have={"ROOTCA": have["ROOTCA"]})
     c.silent()
     c.tell(say={"add": ["default"]})
@@ -447,7 +447,7 @@ def case_two_envoys(lab):
     client, server = two_envoys(lab)
     before = [envoy_serials(where) for where in (client, server)]
     expect(all(before), f"Envoy shows no certificate: {before}")
-    good = all_went_well(start_requests(client, TTL_S), TTL_S * 2, 100)
+    good = all_went_well(start_requests(client, TTL_S * (0.5 if TENTH else 1)), TTL_S * 2, 100)
     for where, old in zip((client, server), before):
         expect(old != envoy_serials(where), f"{where.name}'s Envoy did not take a new certificate")
     envoys_refused(client, server)
@@ -594,7 +594,7 @@ def case_root_rollover(lab):
     client, server = two_envoys(lab)
     ctl, root = lab.program("ringwallctl"), lab.dir / "root-ca"
     streams = [SdsClient(lab, where, node.sds).open(names=["default", "ROOTCA"]) for where, node in ((client, lab.nodes[0]), (server, lab.nodes[1]))]
-    seconds = TTL_S * 1.5
+    seconds = TTL_S * (0.6 if TENTH else 1.5)
     requests = start_requests(client, seconds)
     old = certificates(lab.roots)
     seen = [{"roots": None, "leaf": None} for _ in streams]
