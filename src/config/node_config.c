@@ -253,9 +253,33 @@ static void set_server_names(struct reading *r) {
     r->d.failed |= !ok;
 }
 
+/* A door that nobody can have a certificate at is a mistake, and one that its callers see late and without the reason. */
+static void check_proofs(struct reading *r) {
+    struct node_config *c = r->c;
+    bool issuer = c->ca.jwt_issuer.n > 0, keys = c->ca.jwt_jwks.n > 0;
+    if (issuer != keys)
+        decode_errorf(&r->d, seen(r, issuer ? "ca.jwt.issuer" : "ca.jwt.jwks"),
+                      "ca.jwt.%s needs ca.jwt.%s: tokens are believed with both, so write it, or remove both",
+                      issuer ? "issuer" : "jwks", issuer ? "jwks, the file of the issuer's keys" : "issuer");
+    else if (c->ca.listen.port && c->ca.provider != CA_PROVIDER_ISTIO && !issuer && !c->ca.client_certificates)
+        decode_errorf(&r->d, seen(r, "ca.listen"),
+                      "ca.listen needs a proof that callers can give: write ca.jwt (issuer, jwks), or clientCertificates: true");
+}
+
+/* Our own roots come from our CA alone: a bundle under our own name would be read by nobody. */
+static void check_bundles(struct reading *r) {
+    const struct node_config *c = r->c;
+    for (size_t i = 0; i < c->ca.n_bundles; i++)
+        if (str_is(c->ca.bundles[i].name, c->world.trust_domain))
+            decode_errorf(&r->d, seen(r, "ca.bundles"),
+                          "ca.bundles has our own trust domain, %.*s, whose roots come from the CA (ca.dir): remove it",
+                          (int)min_of(c->world.trust_domain.n, (size_t)64), c->world.trust_domain.at);
+}
+
 /* What no single key can tell. */
 static void check_together(struct reading *r) {
     struct node_config *c = r->c;
+    check_bundles(r);
     bool files = c->ca.provider == CA_PROVIDER_FILES;
     if (files && c->ca.dir.n == 0)
         decode_errorf(
@@ -269,6 +293,7 @@ static void check_together(struct reading *r) {
                           "trustDomainAliases names the trust domain itself: remove it from the list");
     check_listens(r);
     check_istio(r);
+    check_proofs(r);
     set_server_names(r);
 }
 

@@ -223,6 +223,8 @@ static void errors(void **state) {
          "cert-chain.pem and root-cert.pem\n"},
         {"ca: {dir: /x}\n", "1:11: error: ca.dir is for ca.provider: files only: remove it, or write provider: files\n"},
         {"ca: {bundles: {A/b: /x}}\n", "1:16: error: ca.bundles has \"A/b\", which is no trust domain: write trust domain: file\n"},
+        {"trustDomain: o.example\nca: {bundles: {o.example: /x}}\n",
+         "2:15: error: ca.bundles has our own trust domain, o.example, whose roots come from the CA (ca.dir): remove it\n"},
         {"ca: {provider: istio, address: istiod}\n",
          "1:32: error: ca.address is \"istiod\": write HOST:PORT, such as istiod.istio-system.svc:15012\n"},
         {"ca: {provider: istio, address: \"*:15012\"}\n",
@@ -230,6 +232,14 @@ static void errors(void **state) {
         {"ca: {token: /t}\n", "1:13: error: ca.token is for ca.provider: istio only: remove it, or write provider: istio\n"},
         {"ca: {provider: istio, listen: \"*:15012\"}\n",
          "1:31: error: ca.listen needs a CA of our own, and with ca.provider istio another one signs: remove it\n"},
+        {"ca: {listen: \"*:15012\"}\n",
+         "1:14: error: ca.listen needs a proof that callers can give: write ca.jwt (issuer, jwks), or "
+         "clientCertificates: true\n"},
+        {"ca: {jwt: {issuer: x}}\n",
+         "1:20: error: ca.jwt.issuer needs ca.jwt.jwks, the file of the issuer's keys: tokens are believed "
+         "with both, so write it, or remove both\n"},
+        {"ca: {listen: \"*:15012\", clientCertificates: true, jwt: {jwks: /k}}\n",
+         "1:63: error: ca.jwt.jwks needs ca.jwt.issuer: tokens are believed with both, so write it, or remove both\n"},
         {"ca: {trustedNodeAccounts: [ztunnel]}\n", "1:28: error: ca.trustedNodeAccounts has \"ztunnel\": write "
                                                    "NAMESPACE/SERVICEACCOUNT, such as istio-system/ztunnel\n"},
         {"ca: {serverNames: [\"a:1\"]}\n",
