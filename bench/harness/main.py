@@ -148,7 +148,7 @@ def main(arguments):
     seconds = options.seconds or (1 if options.quick else 1.2)
     about = machine()
     mesh = peers_module.Mesh(options.build)
-    about["ringwall"] = subprocess.run([mesh.lab.program("ringwall"), "version"], text=True, capture_output=True).stdout.splitlines()[:1]
+    about["ringwall"] = subprocess.run([mesh.lab.program("ringwall"), "version"], text=True, capture_output=True).stdout.partition("\n")[0]
     runner, began = Runner(mesh, seconds), time.monotonic()
     try:
         peers = []

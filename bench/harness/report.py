@@ -105,7 +105,7 @@ def by_rate(document, peers):
         name = re.fullmatch(r"rr-(\d+)-(\d+)k", row["scenario"])
         if name and row["metric"] in ("p50", "p99", "p999") and row["median"] > 0:
             lines = found.setdefault((name[1], row["metric"]), {p: [] for p in peers})
-            lines[row["peer"]].append((int(name[2]) * 1000, row["median"]))
+            lines.setdefault(row["peer"], []).append((int(name[2]) * 1000, row["median"]))
     # One point makes no line.
     kept = {key: {p: sorted(points) for p, points in lines.items() if len(points) > 1} for key, lines in found.items()}
     return {key: lines for key, lines in kept.items() if lines}

@@ -117,8 +117,10 @@ static bool carry(struct end *from, struct end *to, uint64_t now_ns) {
 }
 
 static void talk(struct end *a, struct end *b, uint64_t now_ns) {
-    while (carry(a, b, now_ns) | carry(b, a, now_ns))
-        ;
+    for (bool more = true; more;) {
+        more = carry(a, b, now_ns);
+        more = carry(b, a, now_ns) || more;
+    }
 }
 
 static void connect_stream(struct end *c, struct end *s, uint64_t now_ns) {
