@@ -4,6 +4,7 @@
 No figure is judged here: machines that run tests are busy.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -32,8 +33,9 @@ def bench(lab, *arguments, **options):
 def case_quick(lab):
     """A quick run against no mesh: exit 0, a table, JSON with the keys of DESIGN 7, a page with plots"""
     document, page = lab.dir / "bench.json", lab.dir / "page"
-    run = bench(lab, "--quick", "--seconds", "0.3", "--peer", "none", "--peer", "ringwall", "--json", document, "--plots", page)
-    out, err = run.communicate(timeout=120)
+    arguments = ("--quick", "--seconds", "0.3", "--peer", "none", "--peer", "ringwall", "--json", document, "--plots", page)
+    with bench(lab, *arguments) as run:
+        out, err = run.communicate(timeout=120)
     expect_equal(run.returncode, 0, f"exit code; it said:\n{out[-1500:]}\n{err[-1500:]}")
     expect("about 0." in err, f"an estimate at the start: {err[:300]}")
     seen = json.loads(document.read_text())
@@ -54,14 +56,14 @@ def case_quick(lab):
 
 def case_interrupted(lab):
     """Ctrl-C while it measures: no namespace, cgroup, mount, file or process of its own is left"""
-    run = bench(lab, "--quick", "--peer", "haproxy", "--peer", "ringwall", "--scenario", "bulk-1", "--seconds", "60")
-    for line in run.stderr:
-        if "round 1" in line:
-            break
-    name = f"bench-{run.pid}"
-    eventually("its peers run", lambda: any("peer-haproxy" in found for found in cgroups(name)), 60)
-    run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    with bench(lab, "--quick", "--peer", "haproxy", "--peer", "ringwall", "--scenario", "bulk-1", "--seconds", "60") as run:
+        for line in run.stderr:
+            if "round 1" in line:
+                break
+        name = f"bench-{run.pid}"
+        eventually("its peers run", lambda: any("peer-haproxy" in found for found in cgroups(name)), 60)
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
     expect_equal(run.returncode, 130, f"exit code; it said:\n{err[-1500:]}")
     expect_equal(remains(name), [], "what it left")
 
