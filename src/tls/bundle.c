@@ -41,14 +41,13 @@ static int take_roots(struct tls_bundle *b, const struct tls_der_list *roots) {
     return 0;
 }
 
-/* A list under a root's name must be that root's. False: it is a forged one. */
+/* A list under a root's name must be a root's, whatever key identifier it bears: one that another CA of the same name made
+ * would stand in the place of the good one and undo its revocations. False: it is such a one, or a forged one. */
 static bool root_signed(const struct tls_bundle *b, struct crl *l) {
     bool named = false;
     for (size_t i = 0; i < b->roots.n; i++) {
-        if (!crl_is_of(l, &b->views[i]))
-            continue;
-        named = true;
-        if (!crl_signed_by(l, &b->views[i]))
+        named |= der_is(l->view.issuer, b->views[i].subject);
+        if (!crl_is_of(l, &b->views[i]) || !crl_signed_by(l, &b->views[i]))
             continue;
         l->issuer_key = print_of(b->views[i].x.ski); /* also of a list that does not say by which key */
         return true;

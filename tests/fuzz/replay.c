@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 /* An exact heap copy: a sanitizer sees a read past the end. */
 static void run(const uint8_t *bytes, size_t n) {
-    uint8_t *copy = malloc(n ? n : 1);
+    uint8_t *copy = calloc(1, n ? n : 1);
 
     if (!copy)
         abort();

@@ -12,8 +12,8 @@
  *   newer revocations, so the identity thread warns of it, but nobody is refused for its age: that would take the mesh
  *   down with the machine that renews the list (Envoy's way), and ignoring it would undo revocations (ztunnel's way).
  * - Several lists of one issuer: the one with the highest number counts, without numbers the latest thisUpdate.
- * - A list that bears a root's name and key identifier must be signed by that root, else the whole bundle is refused, and the
- *   last good one stays in force. An intermediate's is checked when a chain shows the intermediate's certificate; one
+ * - A list that bears a root's name must be signed by a root, else the whole bundle is refused, and the last good one stays in
+ *   force. An intermediate's is checked when a chain shows the intermediate's certificate; one
  *   that it did not sign does not count. */
 #pragma once
 
