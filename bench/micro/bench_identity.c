@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * Credentials at scale, with real keys and real signatures. Four measurements, each with its own line of output:
+ * Credentials at scale, with real keys and real signatures. Five measurements, each with its own line of output:
  *
  * first   first certificates of N identities: the identity thread and the CA thread, wall and CPU time of both
+ * daemon  the same through the real threads, the identity thread and the CA's with its record on the disk of DIR (the second
+ *         argument): what a daemon does at its start. Pin it to one core with taskset
  * month   a month under a made-up clock: 1,000 identities that all begin at once, a CA that is away for a tenth of the time
  *         in stretches from minutes to hours. Told: seconds in which an identity had no valid credential, those in which
  *         one could have been had, and the highest rate of requests against the mean
  * outage  the same with stretches longer than what a certificate has left when it is renewed: some end, and those that have none
  *         come first when the CA is back, whatever the pace
  * steady  the share of a core that the renewal of N identities costs, from the CPU time of a made-up day */
+#include <ftw.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -16,9 +19,11 @@
 
 #include "../../src/identity/machine.h"
 #include "../../tests/unit/identity/play.h"
+#include "mesh.h"
 #include "micro.h"
 
 #include <ringwall/base/check.h>
+#include <ringwall/ca/ca.h>
 
 enum {
     DAY_S = 86400,
@@ -151,6 +156,89 @@ static void first(size_t n) {
     bench_deinit(&b);
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
+    (void)st, (void)kind, (void)at;
+    return remove(path);
+}
+
+/* n workloads of this node, each with an account of its own. */
+static void make_world(struct made_mesh *m, struct publish_slot *slot, size_t n) {
+    *m = (struct made_mesh){0};
+    m->input.settings =
+        (struct world_settings){.node = STR("node-1"), .trust_domain = STR("cluster.local"), .root_namespace = STR("istio-system")};
+    m->input.workloads = made(m, sizeof(void *), n);
+    for (size_t i = 0; i < n; i++) {
+        struct workload_spec *w = made(m, sizeof(*w), 1);
+        *w = *made_workload(m, i);
+        w->service_account = made_text(m, "account-", i);
+        w->node = STR("node-1");
+        m->input.workloads[m->input.n_workloads++] = w;
+    }
+    check(world_build(&m->input, 1, &m->diags, &m->world) == 0);
+    check(publish_swap(slot, m->world) == NULL);
+}
+
+static void daemon_start(size_t n, const char *parent) {
+    struct made_mesh mesh;
+    struct publish_slot slot = PUBLISH_SLOT_NULL;
+    char dir[256], ca_dir[300], audit[300], why[512] = "";
+    make_world(&mesh, &slot, n);
+    check((size_t)snprintf(dir, sizeof(dir), "%s/bench-identity-XXXXXX", parent) < sizeof(dir) && mkdtemp(dir));
+    snprintf(ca_dir, sizeof(ca_dir), "%s/ca", dir);
+    snprintf(audit, sizeof(audit), "%s/audit.jsonl", dir);
+    struct ca_options co = {.kind = CA_KIND_BUILTIN,
+                            .dir = ca_dir,
+                            .trust_domain = "cluster.local",
+                            .node = "node-1",
+                            .ttl_default_s = TTL_S,
+                            .ttl_max_s = CA_TTL_MAX_S,
+                            .world = &slot,
+                            .audit_path = audit};
+    struct ca *ca = NULL;
+    if (ca_start(&co, &ca, why) != 0) {
+        fprintf(stderr, "%s\n", why);
+        exit(1);
+    }
+    struct mailbox *own = mailbox_new("own", 4096), *worker = mailbox_new("worker", 2 * n + 64);
+    check(own && worker);
+    struct identity_options o = {.mailbox = own,
+                                 .ca = ca_mailbox(ca),
+                                 .workers = &worker,
+                                 .n_workers = 1,
+                                 .node = "node-1",
+                                 .ttl_s = TTL_S,
+                                 .rotate_at = 0.8,
+                                 .trust_domain = STR("cluster.local")};
+    struct identity_manager *manager = NULL;
+    check(identity_start(&o, &manager) == 0);
+    struct mail_identities *set = mail_identities_new(n);
+    check(set);
+    for (size_t i = 0; i < n; i++) {
+        char uri[128];
+        snprintf(uri, sizeof(uri), "spiffe://cluster.local/ns/app/sa/account-%zu", i);
+        check(identity_parse(str_of(uri), &set->items[i]));
+    }
+    double cpu = cpu_seconds();
+    uint64_t start_ns = clock_mono_ns();
+    check(mailbox_post(own, &set->mail) == 0);
+    for (size_t have = 0; have < n;) {
+        struct mail *m = mailbox_wait(worker, 30000);
+        check(m);
+        have += m->type == &mail_credential_type && container_of(m, struct mail_credential, mail)->credential;
+        mail_free(m);
+    }
+    double s = (double)(clock_mono_ns() - start_ns) / 1e9, used = cpu_seconds() - cpu;
+    printf("daemon\t%zu identities\t%.0f a second\t%.0f a second of processor\t%.2f s of CPU, both threads\n", n, (double)n / s,
+           (double)n / used, used);
+    identity_stop(manager);
+    ca_stop(ca);
+    mailbox_unref(worker);
+    mailbox_unref(own);
+    publish_swap(&slot, NULL);
+    made_mesh_deinit(&mesh);
+    check(nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
+}
+
 static void steady(size_t n) {
     struct bench b;
     bench_init(&b, n);
@@ -246,6 +334,8 @@ int main(int argc, char **argv) {
     log_set_level(LOG_ERROR);
     if (!what[0] || !strcmp(what, "first"))
         first(10000);
+    if (!what[0] || !strcmp(what, "daemon"))
+        daemon_start(10000, argc > 2 ? argv[2] : ".");
     if (!what[0] || !strcmp(what, "steady"))
         steady(10000);
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
