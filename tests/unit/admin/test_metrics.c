@@ -137,7 +137,20 @@ static void gaps(void **state) {
     finish(&u, &r);
 }
 
+/* Certificates that are not renewed in time: what has passed 95 % has passed 85 % too; one that is over is not available. */
+static void ages(void **state) {
+#define AGED(word) "{\"identity\":\"x\",\"age\":\"" word "\",\"certChain\":[{\"expirationTime\":\"2026-01-01T00:00:00Z\"}]}"
+    struct unit_view u;
+    struct reply r;
+    make(&u, &r, "[" AGED("fresh") "," AGED("late") "," AGED("very late") "," AGED("late") ",{\"identity\":\"gone\"}]", NULL);
+    expect_sample(&r, "ringwall_certificates_unrenewed{life=\"85\"} 3");
+    expect_sample(&r, "ringwall_certificates_unrenewed{life=\"95\"} 1");
+    expect_sample(&r, "ringwall_identities_unavailable 1");
+    finish(&u, &r);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(samples), cmocka_unit_test(format), cmocka_unit_test(gaps)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(samples), cmocka_unit_test(ages), cmocka_unit_test(format),
+                                       cmocka_unit_test(gaps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
