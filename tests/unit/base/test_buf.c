@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * Goal: a byte queue gives back exactly the bytes that went in, in order, and holds no chunk it does not need. Method:
- * a numbered byte stream pushed through random operations and checked at the other end; each edge of reserve by hand. */
+ * Goal: a byte queue gives back exactly the bytes that went in, in order, and holds no chunk it does not need, copied or
+ * shared. Method: a numbered byte stream pushed through random operations and checked at the other end; each edge of reserve by
+ * hand. */
 #include <string.h>
 #include <sys/uio.h>
 
@@ -171,6 +172,145 @@ static void contiguous_space(void **state) {
     bufq_deinit(&to);
 }
 
+/* Several queues pass one numbered stream on, by slices of every kind; what comes out at the end is what went in. */
+static void slices_keep_the_stream(void **state) {
+    enum { N_CHUNKS = 16, ROUNDS = 30000, N_QUEUES = 3 };
+    cleanup(buf_pool_freep) struct buf_pool *p = buf_pool_new(N_CHUNKS);
+    struct bufq q[N_QUEUES];
+    for (size_t i = 0; i < N_QUEUES; i++)
+        bufq_init(&q[i], p);
+    static uint8_t bytes[3 * BUF_CHUNK_BYTES];
+    struct rng rng;
+    rng_seed(&rng, 12);
+    uint64_t n_in = 0, n_out = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t n = rng_below(&rng, rng_below(&rng, 3) ? 40 : BUF_CHUNK_BYTES) + 1;
+        switch (rng_below(&rng, 5)) {
+        case 0:
+            for (size_t i = 0; i < n; i++)
+                bytes[i] = byte_at(n_in + i);
+            if (bufq_append(&q[0], bytes, n) == 0)
+                n_in += n;
+            break;
+        case 1: { /* a chunk filled elsewhere, given in two parts */
+            struct buf_chunk *c = buf_chunk_acquire(p);
+            if (!c)
+                break;
+            uint8_t *at = buf_chunk_bytes(c);
+            for (size_t i = 0; i < n; i++)
+                at[i] = byte_at(n_in + i);
+            size_t n_first = rng_below(&rng, n + 1);
+            int full = bufq_append_shared(&q[0], c, at, n_first);
+            n_in += full ? 0 : n_first;
+            if (!full && bufq_append_shared(&q[0], c, at + n_first, n - n_first) == 0)
+                n_in += n - n_first;
+            assert_null(buf_chunk_unref(c));
+            break;
+        }
+        case 2:
+        case 3: {
+            size_t i = rng_below(&rng, N_QUEUES - 1), n_before = q[i].n_bytes;
+            size_t n_moved = bufq_move_n(&q[i + 1], &q[i], n);
+            assert_true(n_moved <= min_of(n, n_before)); /* fewer when there is no slice left */
+            break;
+        }
+        default:
+            n = bufq_read(&q[N_QUEUES - 1], bytes, n);
+            for (size_t i = 0; i < n; i++)
+                assert_int_equal(bytes[i], byte_at(n_out + i));
+            n_out += n;
+        }
+        size_t n_bytes = 0;
+        for (size_t i = 0; i < N_QUEUES; i++)
+            n_bytes += q[i].n_bytes;
+        assert_int_equal(n_bytes, n_in - n_out);
+        assert_int_equal(n_bytes == 0, buf_pool_used(p) == 0);
+        if (rng_below(&rng, 100) == 0)
+            buf_pool_trim(p);
+    }
+    assert_true(n_out > 1000000);
+    for (size_t i = 0; i < N_QUEUES; i++)
+        bufq_deinit(&q[i]);
+    assert_int_equal(buf_pool_used(p), 0);
+}
+
+static void many_bytes_are_shared_few_are_copied(void **state) {
+    cleanup(buf_pool_freep) struct buf_pool *p = buf_pool_new(16);
+    struct bufq q;
+    bufq_init(&q, p);
+    struct buf_chunk *c = buf_chunk_acquire(p);
+    uint8_t *at = buf_chunk_bytes(c);
+    memset(at, 'x', BUF_CHUNK_BYTES);
+    size_t n;
+
+    assert_int_equal(bufq_append_shared(&q, c, at, BUF_SHARE_MIN), 0);
+    assert_ptr_equal(bufq_peek(&q, &n), at);
+    assert_true(buf_chunk_is_shared(c));
+    assert_int_equal(buf_pool_used(p), 1);
+    assert_int_equal(bufq_append_shared(&q, c, at + BUF_SHARE_MIN, BUF_SHARE_MIN), 0); /* goes on where the last one ended */
+    assert_ptr_equal(bufq_peek(&q, &n), at);
+    assert_int_equal(n, 2 * BUF_SHARE_MIN);
+    bufq_consume(&q, 2 * BUF_SHARE_MIN);
+    assert_false(buf_chunk_is_shared(c));
+
+    assert_int_equal(bufq_append_shared(&q, c, at, BUF_SHARE_MIN - 1), 0);
+    assert_false(buf_chunk_is_shared(c));
+    assert_int_equal(buf_pool_used(p), 2);
+    assert_int_equal(bufq_append_shared(&q, NULL, at, BUF_SHARE_MIN), 0);
+    assert_false(buf_chunk_is_shared(c));
+    bufq_deinit(&q);
+    buf_chunk_unref(c);
+    assert_int_equal(buf_pool_used(p), 0);
+}
+
+static void a_pool_nearly_used_up_is_not_shared(void **state) {
+    cleanup(buf_pool_freep) struct buf_pool *p = buf_pool_new(16);
+    struct bufq q;
+    bufq_init(&q, p);
+    struct buf_chunk *c[14];
+    for (size_t i = 0; i < array_size(c); i++)
+        assert_non_null(c[i] = buf_chunk_acquire(p));
+    uint8_t *at = buf_chunk_bytes(c[0]);
+    memset(at, 'x', BUF_CHUNK_BYTES);
+    assert_int_equal(bufq_append_shared(&q, c[0], at, BUF_CHUNK_BYTES), 0);
+    assert_false(buf_chunk_is_shared(c[0]));
+    assert_int_equal(bufq_append_shared(&q, c[0], at, BUF_CHUNK_BYTES), 0);
+    assert_int_equal(bufq_append_shared(&q, c[0], at, BUF_CHUNK_BYTES), 1); /* nothing is left to copy to */
+    assert_int_equal(q.n_bytes, 2 * BUF_CHUNK_BYTES);
+    assert_null(buf_chunk_acquire(p));
+    bufq_deinit(&q);
+    for (size_t i = 0; i < array_size(c); i++)
+        buf_chunk_unref(c[i]);
+}
+
+/* Heads between shared pieces are written one behind the other, not each into a chunk of its own. */
+static void heads_share_a_chunk(void **state) {
+    enum { N = 20, HEAD = 9 };
+    cleanup(buf_pool_freep) struct buf_pool *p = buf_pool_new(64);
+    struct bufq q;
+    bufq_init(&q, p);
+    for (size_t i = 0; i < N; i++) {
+        struct buf_chunk *c = buf_chunk_acquire(p);
+        memset(buf_chunk_bytes(c), (int)i, BUF_SHARE_MIN);
+        uint8_t *head = bufq_reserve_n(&q, HEAD);
+        assert_non_null(head);
+        memset(head, 'h', HEAD);
+        bufq_commit(&q, HEAD);
+        assert_int_equal(bufq_append_shared(&q, c, buf_chunk_bytes(c), BUF_SHARE_MIN), 0);
+        buf_chunk_unref(c);
+    }
+    assert_int_equal(buf_pool_used(p), N + 1);
+    struct iovec iov[2 * N + 1];
+    assert_int_equal(bufq_iov(&q, iov, array_size(iov)), 2 * N);
+    for (size_t i = 0; i < N; i++) {
+        assert_int_equal(iov[2 * i].iov_len, HEAD);
+        assert_int_equal(*(uint8_t *)iov[2 * i + 1].iov_base, i);
+    }
+    bufq_consume(&q, N * (HEAD + BUF_SHARE_MIN) - 1);
+    assert_int_equal(buf_pool_used(p), 1); /* the chunk of the heads went with the last one */
+    bufq_deinit(&q);
+}
+
 static void commit_too_much(void *argument) {
     struct bufq *q = argument;
     size_t n;
@@ -181,8 +321,20 @@ static void commit_unreserved(void *q) { bufq_commit(q, 1); }
 static void consume_too_much(void *q) { bufq_consume(q, 1); }
 static void reserve_too_much(void *q) { bufq_reserve_n(q, BUF_CHUNK_BYTES + 1); }
 
+static void share_what_is_elsewhere(void *q) {
+    static const uint8_t bytes[BUF_SHARE_MIN];
+    struct buf_chunk *c = buf_chunk_acquire(((struct bufq *)q)->pool);
+    ignore_result(bufq_append_shared(q, c, bytes, sizeof(bytes)));
+}
+static void unref_too_often(void *q) {
+    struct buf_chunk *c = buf_chunk_acquire(((struct bufq *)q)->pool);
+    buf_chunk_unref(c);
+    buf_chunk_unref(c);
+}
+
 static void misuse_stops(void **state) {
-    static void (*const misuses[])(void *) = {commit_too_much, commit_unreserved, consume_too_much, reserve_too_much};
+    static void (*const misuses[])(void *) = {commit_too_much,  commit_unreserved,       consume_too_much,
+                                              reserve_too_much, share_what_is_elsewhere, unref_too_often};
     cleanup(buf_pool_freep) struct buf_pool *p = buf_pool_new(3);
     struct bufq q;
     bufq_init(&q, p);
@@ -198,6 +350,10 @@ int main(void) {
         cmocka_unit_test(bound_refuses_whole_appends),
         cmocka_unit_test(reservation_outlives_consumption),
         cmocka_unit_test(contiguous_space),
+        cmocka_unit_test(slices_keep_the_stream),
+        cmocka_unit_test(many_bytes_are_shared_few_are_copied),
+        cmocka_unit_test(a_pool_nearly_used_up_is_not_shared),
+        cmocka_unit_test(heads_share_a_chunk),
         cmocka_unit_test(misuse_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
