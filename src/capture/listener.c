@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <ringwall/base/err.h>
+#include <ringwall/base/pacing.h>
 
 #include "private.h"
 
@@ -48,6 +49,8 @@ static int listener_open(enum capture_listener kind, int family, uint16_t port, 
         r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, kind == CAPTURE_OUTBOUND6);
     if (r == 0 && kind == CAPTURE_INBOUND)
         r = family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1) : set_int(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+    if (kind != CAPTURE_INBOUND)
+        pacing_leave(fd); /* an application is as near as can be; a tunnel's distance is looked at when it is open */
     if (r == 0)
         r = bind_to(fd, kind, family, port);
     if (r == 0 && listen(fd, CAPTURE_BACKLOG) < 0)

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <ringwall/base/pacing.h>
+
 #include "private.h"
 
 #ifndef IPV6_TRANSPARENT
@@ -72,6 +74,8 @@ int ring_socket(struct ring *r, const struct ring_socket_spec *spec, int *ret_fd
         k = bind_source(fd, spec->bind_to, spec->v6);
     if (k)
         return err_trace(k);
+    if (spec->to_application || spec->unpaced)
+        pacing_leave(fd);
     ring_socket_tune(r, fd);
     *ret_fd = take_fd(fd);
     return 0;
@@ -105,6 +109,8 @@ void ring_socket_tune(struct ring *r unused_arg, int fd) {
         ignore_result(
             set_int(fd, settings[i].level, settings[i].name, settings[i].value)); /* a slower or less watched socket still works */
 }
+
+void ring_socket_fit_distance(struct ring *r unused_arg, int fd) { pacing_fit(fd, PACING_FAR_US); }
 
 void ring_socket_abort_on_close(struct ring *r unused_arg, int fd, bool abort) {
     struct linger now = {.l_onoff = abort, .l_linger = 0};

@@ -385,6 +385,7 @@ int ring_socket_local(struct ring *r, int fd, struct endpoint *ret) {
 }
 
 void ring_socket_tune(struct ring *r, int fd) { ignore_result(socket_of(r, fd, "ring_socket_tune")); /* nothing to tune */ }
+void ring_socket_fit_distance(struct ring *r, int fd) { ignore_result(socket_of(r, fd, "ring_socket_fit_distance")); /* no line */ }
 void ring_socket_abort_on_close(struct ring *r, int fd, bool abort) {
     struct sim_conn *c = socket_of(r, fd, "ring_socket_abort_on_close");
     if (c)

@@ -104,12 +104,16 @@ struct ring_socket_spec {
     int netns_fd;                   /* made inside it; -1: here */
     bool v6;                        /* AF_INET6 (v4-mapped destinations allowed), else AF_INET */
     const struct endpoint *bind_to; /* transparent source; NULL: kernel's choice */
-    bool to_application;            /* IP_TRANSPARENT, SO_MARK, SO_BINDTODEVICE "lo" (DESIGN 4 "to the application") */
+    bool to_application;            /* IP_TRANSPARENT, SO_MARK, SO_BINDTODEVICE "lo" (DESIGN 4 "to the application"); not paced */
+    bool unpaced;                   /* base/pacing.h; ring_socket_fit_distance ends it where it is wrong */
 };
 int ring_socket(struct ring *r, const struct ring_socket_spec *spec, int *ret_fd) must_check; /* negative errno */
 int ring_socket_peer(struct ring *r, int fd, struct endpoint *ret) must_check;
 int ring_socket_local(struct ring *r, int fd, struct endpoint *ret) must_check;
 void ring_socket_tune(struct ring *r, int fd); /* NODELAY, keepalive 180 s (facts/ztunnel.md 2.9), for accepted sockets */
+/* Once connected: a socket that began unpaced (made so, or accepted from a listener that is) gets what the system uses when it
+ * leads far away. */
+void ring_socket_fit_distance(struct ring *r, int fd);
 /* Whether closing sends RST (SO_LINGER 0). A socket that carries someone's stream aborts until its end is known to be
  * orderly, so that the kernel, closing for a daemon that was killed, resets it too (DESIGN rule 8). */
 void ring_socket_abort_on_close(struct ring *r, int fd, bool abort);
