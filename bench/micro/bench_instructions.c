@@ -104,14 +104,14 @@ static const struct h2_callbacks callbacks = {.request = on_request,
                                               .data = on_data,
                                               .end = on_end,
                                               .closed = on_closed,
-                                              .pull = on_pull,
+                                              .pull_bytes = on_pull,
                                               .goaway = on_goaway,
                                               .ping_ack = on_ping,
                                               .settings = on_settings};
 
 static bool carry(struct end *from, struct end *to, uint64_t now_ns) {
     static uint8_t bytes[H2_SEND_FRAME_MAX + 64];
-    size_t n = h2_drain(from->h, bytes, sizeof(bytes));
+    size_t n = h2_drain_bytes(from->h, bytes, sizeof(bytes));
     check(n == 0 || h2_feed(to->h, bytes, n, now_ns) == H2_OK);
     return n > 0;
 }
@@ -131,7 +131,7 @@ static void connect_stream(struct end *c, struct end *s, uint64_t now_ns) {
 }
 
 static void pair_new(struct end *c, struct end *s) {
-    check(h2_client_new(&callbacks, c, &c->h) == 0 && h2_server_new(&callbacks, s, &s->h) == 0);
+    check(h2_client_new(&callbacks, c, NULL, &c->h) == 0 && h2_server_new(&callbacks, s, NULL, &s->h) == 0);
     talk(c, s, 0);
 }
 

@@ -7,14 +7,18 @@
 #include <ringwall/base/clock.h>
 
 enum {
-    /* Bytes. A flow holds at most its queue's high mark, what one receive trigger of the ring brings on top of it, and the
-     * stream window the other way: under 1 MiB. */
+    /* Bytes. Towards a tunnel a flow holds at most its queue's high mark and what one receive trigger of the ring brings on top.
+     * From a tunnel it holds at most its stream's window: 256 KiB, and up to 4 MiB as long as its reader is quick (h2_window.c).
+     * What all windows have above 256 KiB is bounded together (WINDOWS_SHARE), and gone while buffers run short. Bytes kept by
+     * reference may pin up to four times their size in chunks (BUF_SHARE_MIN). */
     FLOW_QUEUE_HIGH = 128 * 1024,                 /* an application is not read while the other leg holds this much */
     FLOW_QUEUE_LOW = 64 * 1024,                   /* and is read again below this */
     FLOW_QUEUE_PRESSED = 16 * 1024,               /* the high mark while the worker's buffers run short */
     TUNNEL_OUT_HIGH = 256 * 1024,                 /* ciphertext waiting for the socket; above it streams are not drained */
     TUNNEL_OUT_MAX = TUNNEL_OUT_HIGH + 64 * 1024, /* more is answers (KeyUpdate) that a peer asks for and does not read */
     TUNNEL_IN_MAX = 256 * 1024,                   /* ciphertext waiting for a handshake's turn; more is no honest peer */
+    TUNNEL_DRAIN_BYTES = 128 * 1024,              /* HTTP/2 frames made at once, before they are encrypted */
+    WINDOWS_SHARE = 4,                            /* streams' windows may grow by a quarter of the buffers, all together */
     SCRATCH_BYTES = 16 * 1024,                    /* one TLS record */
 
     /* Counts */

@@ -133,7 +133,7 @@ struct tunnel *tunnel_connect(struct hop *hop, struct tls_context *context, enum
     struct worker *w = hop->worker;
     cleanup_fd int fd = -1;
     bool v6 = !addr_is_v4(&hop->key.addr);
-    struct ring_socket_spec spec = {.netns_fd = hop->pod->netns_fd, .v6 = v6};
+    struct ring_socket_spec spec = {.netns_fd = hop->pod->netns_fd, .v6 = v6, .unpaced = true};
     int r = ring_socket(w->ring, &spec, &fd);
     if (r < 0) {
         *ret_why = r == -EMFILE || r == -ENFILE ? CLOSE_LIMIT : CLOSE_CONNECT_FAILED;
@@ -228,20 +228,24 @@ static void tunnel_sent(struct ring_op *op, int n, const uint8_t *bytes unused_a
     tunnel_send(t);
 }
 
-/* Encrypts; what TLS does not take now is kept in `plain`. False: TLS is broken. */
-static bool tunnel_seal(struct tunnel *t, const uint8_t *bytes, size_t n) {
-    size_t taken = 0;
-    int r = t->plain.n_bytes ? TLS_WANT_OUTPUT : tls_session_seal(t->tls, bytes, n, &taken);
-    if (r != TLS_DONE && r != TLS_WANT_OUTPUT)
-        return false;
-    return taken == n || bufq_append(&t->plain, bytes + taken, n - taken) == 0;
+/* One record's worth of what waits, in one piece. */
+static size_t tunnel_gather(const struct tunnel *t, uint8_t *to) {
+    struct iovec pieces[16];
+    unsigned n_pieces = bufq_iov(&t->plain, pieces, array_size(pieces));
+    size_t n = 0;
+    for (unsigned i = 0; i < n_pieces && n < SCRATCH_BYTES; i++) {
+        size_t step = min_of(pieces[i].iov_len, SCRATCH_BYTES - n);
+        memcpy(to + n, pieces[i].iov_base, step);
+        n += step;
+    }
+    return n;
 }
 
-static bool tunnel_seal_rest(struct tunnel *t) {
-    while (t->plain.n_bytes) {
-        size_t n, taken = 0;
-        const uint8_t *bytes = bufq_peek(&t->plain, &n);
-        int r = tls_session_seal(t->tls, bytes, n, &taken);
+/* Encrypts what waits in `plain`, as far as the mark of `out` allows. False: TLS is broken. */
+static bool tunnel_seal(struct tunnel *t) {
+    while (t->plain.n_bytes && t->out.n_bytes < TUNNEL_OUT_HIGH) {
+        size_t taken = 0;
+        int r = tls_session_seal(t->tls, t->worker->scratch_out, tunnel_gather(t, t->worker->scratch_out), &taken);
         bufq_consume(&t->plain, taken);
         if (r != TLS_DONE)
             return r == TLS_WANT_OUTPUT;
@@ -251,14 +255,12 @@ static bool tunnel_seal_rest(struct tunnel *t) {
 
 /* HTTP/2 -> TLS -> the socket's queue, up to its mark. False: TLS is broken. */
 static bool tunnel_drain(struct tunnel *t) {
-    struct worker *w = t->worker;
-    if (!tunnel_seal_rest(t))
+    if (!tunnel_seal(t))
         return false;
     while (t->h2 && t->plain.n_bytes == 0 && t->out.n_bytes < TUNNEL_OUT_HIGH) {
-        size_t n = h2_drain(t->h2, w->scratch_out, SCRATCH_BYTES);
-        if (n == 0)
+        if (h2_drain(t->h2, &t->plain, TUNNEL_DRAIN_BYTES) == 0)
             break;
-        if (!tunnel_seal(t, w->scratch_out, n))
+        if (!tunnel_seal(t))
             return false;
     }
     tunnel_send(t);
@@ -356,7 +358,9 @@ static void tunnel_log(const struct tunnel *t, const char *what) {
 }
 
 static bool tunnel_make_h2(struct tunnel *t) {
-    int r = t->server ? h2_server_new(&tunnel_server_callbacks, t, &t->h2) : h2_client_new(&tunnel_client_callbacks, t, &t->h2);
+    struct h2_shared *shared = &t->worker->h2;
+    int r = t->server ? h2_server_new(&tunnel_server_callbacks, t, shared, &t->h2)
+                      : h2_client_new(&tunnel_client_callbacks, t, shared, &t->h2);
     return r == 0;
 }
 
@@ -409,6 +413,7 @@ static void tunnel_opened(struct tunnel *t) {
     }
     t->opened_ns = t->idle_ns = worker_now(t->worker);
     tunnel_set_state(t, TUNNEL_OPEN);
+    ring_socket_fit_distance(t->worker->ring, t->fd);
     tunnel_log(t, "open");
     if (t->hop)
         hop_tunnel_opened(t->hop);

@@ -66,12 +66,12 @@ static void on_closed(void *owner, int32_t id unused_arg, void *stream, uint32_t
     leg_fail(l, untouched ? CLOSE_TUNNEL_LOST : CLOSE_PEER_RESET, (int)error);
 }
 
-static size_t on_pull(void *owner unused_arg, int32_t id unused_arg, void *stream, uint8_t *to, size_t cap, bool *ret_end) {
+static size_t on_pull(void *owner unused_arg, int32_t id unused_arg, void *stream, struct bufq *to, size_t cap, bool *ret_end) {
     struct leg *l = stream;
     *ret_end = false;
     if (!l || l->closing || l->failed)
         return 0;
-    size_t n = bufq_read(&l->out, to, cap);
+    size_t n = bufq_move_n(to, &l->out, cap);
     if (n)
         relay_sent(l, n);
     if (l->out.n_bytes == 0 && l->end_wanted) {

@@ -100,6 +100,7 @@ static int worker_make(struct worker *w, char why[256]) {
     w->hops = pool_new(HOP_MAGIC, sizeof(struct hop), o->tunnels_max);
     w->rejects = pool_new(REJECT_MAGIC, REJECT_BYTES, REJECTS_MAX);
     w->buffers = buf_pool_new(o->buffers_max);
+    w->h2 = (struct h2_shared){.pool = w->buffers, .windows_max = o->buffers_max / WINDOWS_SHARE * BUF_CHUNK_BYTES};
     w->sources = sources_new(SOURCES_TRACKED, o->handshakes_per_s, rng_u64(&w->rng));
     w->history = history_new(HISTORY_DENIALS_MAX, HISTORY_CONTACTS_MAX);
     w->ejected = ejected_new(EJECTED_TRACKED, rng_u64(&w->rng));

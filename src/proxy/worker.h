@@ -15,6 +15,7 @@
 #include <ringwall/model/world.h>
 #include <ringwall/proxy/proxy.h>
 #include <ringwall/ring/ring.h>
+#include <ringwall/wire/h2.h>
 
 #include "limits.h"
 #include "sources.h"
@@ -41,6 +42,7 @@ struct worker {
     struct ring_wait_hooks hooks;
     struct pool *flows, *tunnels, *hops, *rejects;
     struct buf_pool *buffers;
+    struct h2_shared h2;
     struct sources *sources;
     struct history *history;
     struct ejected *ejected;

@@ -205,7 +205,7 @@ static const struct h2_callbacks callbacks = {.response = on_response,
                                               .data = on_data,
                                               .end = on_end,
                                               .closed = on_closed,
-                                              .pull = on_pull,
+                                              .pull_bytes = on_pull,
                                               .goaway = on_goaway,
                                               .ping_ack = on_ping_ack,
                                               .settings = on_settings,
@@ -224,7 +224,7 @@ int grpc_client_new(const struct grpc_client_callbacks *cb, void *owner, const s
         return -EINVAL;
     c->n_authority = o->authority.n;
     memcpy(c->authority, o->authority.at, o->authority.n);
-    r = h2_client_new(&callbacks, c, &c->h);
+    r = h2_client_new(&callbacks, c, NULL, &c->h);
     if (r)
         return r;
     *ret = take_ptr(c);
@@ -275,7 +275,7 @@ void grpc_client_tick(struct grpc_client *c, uint64_t now_ns) {
         call_over_z(c, k, GRPC_DEADLINE_EXCEEDED, "the deadline is over");
 }
 
-size_t grpc_client_drain(struct grpc_client *c, uint8_t *to, size_t cap) { return h2_drain(c->h, to, cap); }
+size_t grpc_client_drain(struct grpc_client *c, uint8_t *to, size_t cap) { return h2_drain_bytes(c->h, to, cap); }
 bool grpc_client_wants_send(const struct grpc_client *c) { return h2_wants_send(c->h); }
 bool grpc_client_finished(const struct grpc_client *c) { return h2_finished(c->h); }
 void grpc_client_ping(struct grpc_client *c) { h2_ping(c->h, 0); }

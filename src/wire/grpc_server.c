@@ -321,7 +321,7 @@ static const struct h2_callbacks callbacks = {.request = on_request,
                                               .data = on_data,
                                               .end = on_end,
                                               .closed = on_closed,
-                                              .pull = on_pull,
+                                              .pull_bytes = on_pull,
                                               .goaway = on_goaway,
                                               .ping_ack = on_ping_ack,
                                               .settings = on_settings};
@@ -335,7 +335,7 @@ int grpc_server_new(const struct grpc_server_callbacks *cb, void *owner, const s
         return -ENOMEM;
     *s = (struct grpc_server){.cb = cb, .owner = owner, .limits = *limits};
     list_init(&s->calls);
-    r = h2_server_new(&callbacks, s, &s->h);
+    r = h2_server_new(&callbacks, s, NULL, &s->h);
     if (r)
         return r;
     *ret = take_ptr(s);
@@ -360,7 +360,7 @@ int grpc_server_feed(struct grpc_server *s, const uint8_t *bytes, size_t n, uint
     return h2_feed(s->h, bytes, n, now_ns);
 }
 
-size_t grpc_server_drain(struct grpc_server *s, uint8_t *to, size_t cap) { return h2_drain(s->h, to, cap); }
+size_t grpc_server_drain(struct grpc_server *s, uint8_t *to, size_t cap) { return h2_drain_bytes(s->h, to, cap); }
 bool grpc_server_wants_send(const struct grpc_server *s) { return h2_wants_send(s->h); }
 bool grpc_server_finished(const struct grpc_server *s) { return h2_finished(s->h); }
 void grpc_server_goaway(struct grpc_server *s) { h2_goaway(s->h, H2_NO_ERROR); }

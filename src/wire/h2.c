@@ -107,13 +107,15 @@ static int session_new(struct h2 *h) {
     return submit_settings(h) ? -ENOMEM : 0;
 }
 
-static int side_new(bool server, const struct h2_callbacks *cb, void *owner, struct h2 **ret) {
+static int side_new(bool server, const struct h2_callbacks *cb, void *owner, struct h2_shared *shared, struct h2 **ret) {
     cleanup(h2_freep) struct h2 *h = h2_alloc(sizeof(*h));
     int r;
 
     if (!h)
         return -ENOMEM;
-    *h = (struct h2){.cb = cb, .owner = owner, .server = server};
+    *h = (struct h2){.cb = cb, .owner = owner, .shared = shared, .server = server};
+    if (shared)
+        bufq_init(&h->payload, shared->pool);
     list_init(&h->streams);
     list_init(&h->ready);
     h2_limits_init(&h->limits, server);
@@ -124,8 +126,12 @@ static int side_new(bool server, const struct h2_callbacks *cb, void *owner, str
     return 0;
 }
 
-int h2_client_new(const struct h2_callbacks *cb, void *owner, struct h2 **ret) { return side_new(false, cb, owner, ret); }
-int h2_server_new(const struct h2_callbacks *cb, void *owner, struct h2 **ret) { return side_new(true, cb, owner, ret); }
+int h2_client_new(const struct h2_callbacks *cb, void *owner, struct h2_shared *shared, struct h2 **ret) {
+    return side_new(false, cb, owner, shared, ret);
+}
+int h2_server_new(const struct h2_callbacks *cb, void *owner, struct h2_shared *shared, struct h2 **ret) {
+    return side_new(true, cb, owner, shared, ret);
+}
 
 /* nghttp2 (1.52 is one that does) frees the first DATA of a request or an answer while a stream still points to it, when memory
  * runs out as it is queued: to delete such a session frees it twice. Its memory is given up, and stays reachable from here. */
@@ -134,12 +140,18 @@ static _Thread_local struct h2 *torn_sessions;
 struct h2 *h2_free(struct h2 *h) {
     if (!h)
         return NULL;
-    check(!h->out);
+    check(!h2_draining(h));
     h2_block_drop(h);
+    if (h->shared)
+        bufq_deinit(&h->payload);
     if (!h->torn)
         nghttp2_session_del(h->ng); /* reports no stream; ours are freed below */
-    list_for_each_safe (it, &h->streams)
-        h2_dealloc(list_entry(it, struct h2_stream, all));
+    list_for_each_safe (it, &h->streams) {
+        struct h2_stream *s = list_entry(it, struct h2_stream, all);
+
+        h2_window_deinit(&s->window, h->shared);
+        h2_dealloc(s);
+    }
     if (h->torn) {
         h->torn_next = torn_sessions;
         torn_sessions = h;
@@ -169,7 +181,7 @@ static bool ending(const struct h2 *h) {
 int h2_feed(struct h2 *h, const uint8_t *bytes, size_t n, uint64_t now_ns) {
     ssize_t taken;
 
-    check(!h->out);
+    check(!h2_draining(h));
     if (h->dead)
         return -ENOMEM;
     if (h->verdict || h->closing || n == 0)
@@ -219,6 +231,7 @@ struct h2_stream *h2_stream_add(struct h2 *h, int32_t id) {
     if (!s)
         return NULL;
     *s = (struct h2_stream){.id = id};
+    h2_window_init(&s->window);
     list_push_back(&h->streams, &s->all);
     h->n_streams++;
     return s;
@@ -234,6 +247,7 @@ void h2_stream_gone(struct h2 *h, struct h2_stream *s, uint32_t error) {
         h->turn = NULL;
     if (!s->forgotten && !s->refused)
         h->cb->closed(h->owner, s->id, s->context, error, orderly);
+    h2_window_deinit(&s->window, h->shared);
     h2_dealloc(s);
 }
 
@@ -278,7 +292,7 @@ void h2_stream_trailers(struct h2 *h, int32_t id, const struct h2_header *header
     nghttp2_nv lines[H2_HEADERS_MAX];
     struct h2_stream *s = h2_stream_find(h, id);
 
-    check(h->out && s && !s->trailed);
+    check(h2_draining(h) && s && !s->trailed);
     s->trailed = true;
     h2_note(h, nghttp2_submit_trailer(h->ng, id, lines, lines_of(headers, n, lines)));
 }
@@ -341,15 +355,32 @@ void h2_stream_ready(struct h2 *h, int32_t id) {
         list_push_back(&h->ready, &s->ready);
 }
 
+/* nghttp2 knows what the peer may still send on a stream, padding included. Until our SETTINGS are acknowledged it counts from the
+ * window that there is without them. */
+static int32_t peer_may_send(const struct h2 *h, int32_t id) {
+    int32_t begins = (int32_t)nghttp2_session_get_local_settings(h->ng, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+
+    return nghttp2_session_get_stream_local_window_size(h->ng, id) + H2_STREAM_WINDOW - begins;
+}
+
 void h2_stream_delivered(struct h2 *h, int32_t id, size_t n) {
     struct h2_stream *s = h2_stream_find(h, id);
+    int32_t credit;
 
     if (!s || h->dead)
         return; /* the stream is gone and its window with it; the connection was credited on receipt */
-    check(n <= s->undelivered);
-    s->undelivered -= n;
-    if (!s->remote_end)
-        h2_note(h, nghttp2_session_consume_stream(h->ng, id, n));
+    h2_window_give(&s->window, n, h->now_ns, h->shared);
+    if (s->remote_end)
+        return;
+    credit = h2_window_credit(&s->window, peer_may_send(h, id), h->shared);
+    if (credit)
+        h2_note(h, nghttp2_submit_window_update(h->ng, NGHTTP2_FLAG_NONE, id, credit));
+}
+
+size_t h2_stream_window(const struct h2 *h, int32_t id) {
+    const struct h2_stream *s = h2_stream_find(h, id);
+
+    return s ? s->window.size : 0;
 }
 
 void h2_stream_reset(struct h2 *h, int32_t id, uint32_t error) {

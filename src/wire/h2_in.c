@@ -183,11 +183,10 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     if (!s || h2_stream_silent(s))
         return 0;
     /* nghttp2 resets the stream on a window violation but shows the bytes; the bound on our memory is here. */
-    if (s->undelivered + n > H2_STREAM_WINDOW) {
+    if (!h2_window_take(&s->window, n, h->now_ns)) {
         h2_note(h, nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, H2_FLOW_CONTROL_ERROR));
         return 0;
     }
-    s->undelivered += n;
     h->cb->data(h->owner, id, s->context, bytes, n);
     return 0;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * wire/h2_out.c - frames for the peer, written where the caller wants them
  *
- * The owner's pull writes payload straight into the caller's buffer, nine bytes behind where the frame begins; nghttp2
- * gives those nine bytes when the length is known. No payload byte is copied here.
+ * Into a queue (h2_drain): the owner's pull moves payload into a queue of ours; when nghttp2 knows the head of the frame, that is
+ * written where room for it was reserved before, and the payload is moved behind it. So nothing can fail between the two.
+ * Into plain memory (h2_drain_bytes): pull writes payload nine bytes behind where the frame begins, and the head goes before it.
+ * No payload byte is copied here.
  * Streams send in turn, one frame each while others wait (nghttp2's own order would serve one stream to its end). */
 #include <assert.h>
 
@@ -17,13 +19,46 @@ enum {
 static_assert(H2_SEND_FRAME_MAX + 64 >= ROOM_MIN, "an empty buffer of the smallest size holds a frame");
 
 static bool others_wait(const struct h2 *h) { return !list_empty(&h->ready); }
+static size_t room(const struct h2 *h) { return h->out_n < h->out_cap ? h->out_cap - h->out_n : 0; }
+
+/* Payload of the stream whose turn it is. Returns how much. */
+static size_t pull(struct h2 *h, const struct h2_stream *s, size_t cap, bool *ret_end) {
+    size_t got;
+
+    check(room(h) > FRAME_HEAD);
+    cap = min_of(cap, room(h) - FRAME_HEAD);
+    if (!h->queue)
+        return h->cb->pull_bytes(h->owner, s->id, s->context, h->out + h->out_n + FRAME_HEAD,
+                                 min_of(cap, (size_t)H2_SEND_FRAME_MAX), ret_end);
+    check(h->payload.n_bytes == 0);
+    h->head = bufq_reserve_n(h->queue, FRAME_HEAD);
+    if (!h->head) {
+        h->out_full = true;
+        return 0;
+    }
+    got = h->cb->pull(h->owner, s->id, s->context, &h->payload, cap, ret_end);
+    check(got <= cap && got == h->payload.n_bytes);
+    return got;
+}
+
+/* What was pulled is not to be sent, or nothing came. */
+static void pull_undo(struct h2 *h, struct h2_stream *s) {
+    if (h->queue) {
+        bufq_commit(h->queue, 0);
+        bufq_deinit(&h->payload);
+    }
+    if (h->turn == s)
+        h->turn = NULL;
+    if (h->out_full && !h2_stream_silent(s) && !list_linked(&s->ready))
+        list_push_front(&h->ready, &s->ready);
+}
 
 /* nghttp2 asks for payload of a stream. Whoever has not the turn queues for it. */
 ssize_t h2_out_read(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t n, uint32_t *flags, nghttp2_data_source *source,
                     void *user) {
     struct h2 *h = user;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(ng, id);
-    size_t cap = min_of(n, (size_t)H2_SEND_FRAME_MAX), got;
+    size_t got;
     bool end = false;
 
     if (!s || h2_stream_silent(s))
@@ -33,13 +68,9 @@ ssize_t h2_out_read(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t n, uin
             list_push_back(&h->ready, &s->ready);
         return NGHTTP2_ERR_DEFERRED;
     }
-    check(h->out && h->out_cap - h->out_n > FRAME_HEAD);
-    cap = min_of(cap, h->out_cap - h->out_n - FRAME_HEAD);
-    got = h->cb->pull(h->owner, id, s->context, h->out + h->out_n + FRAME_HEAD, cap, &end);
-    check(got <= cap);
+    got = pull(h, s, n, &end);
     if (h2_stream_silent(s) || (got == 0 && !end)) {
-        if (h->turn == s)
-            h->turn = NULL;
+        pull_undo(h, s);
         return NGHTTP2_ERR_DEFERRED;
     }
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY | (end ? NGHTTP2_DATA_FLAG_EOF : 0);
@@ -53,16 +84,31 @@ ssize_t h2_out_read(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t n, uin
     return (ssize_t)got;
 }
 
-/* The payload is in place already (h2_out_read): put the head before it. */
+/* The payload is pulled already (h2_out_read): put the head before it. */
 static int on_send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t n, nghttp2_data_source *source,
                         void *user) {
     struct h2 *h = user;
 
-    check(h->out && h->out_cap - h->out_n >= FRAME_HEAD + n);
-    memcpy(h->out + h->out_n, head, FRAME_HEAD);
+    check(room(h) >= FRAME_HEAD + n);
+    if (h->queue) {
+        check(h->payload.n_bytes == n);
+        memcpy(h->head, head, FRAME_HEAD);
+        bufq_commit(h->queue, FRAME_HEAD);
+        bufq_move(h->queue, &h->payload);
+    } else {
+        memcpy(h->out + h->out_n, head, FRAME_HEAD);
+    }
     h->out_n += FRAME_HEAD + n;
     h->out_data = true;
     return NGHTTP2_ERR_PAUSE; /* sent; come back to us, so that the room is looked at before the next one */
+}
+
+/* How much of a stream one frame may take; nghttp2 bounds it by the windows and by what the peer accepts. */
+static ssize_t on_frame_length(nghttp2_session *ng, uint8_t type, int32_t id, int32_t session_window, int32_t stream_window,
+                               uint32_t frame_max, void *user) {
+    const struct h2 *h = user;
+
+    return h->queue ? H2_QUEUE_FRAME_MAX : H2_SEND_FRAME_MAX;
 }
 
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user) {
@@ -132,25 +178,29 @@ static bool take_turn_back(struct h2 *h) {
 }
 
 static void put(struct h2 *h, const uint8_t *bytes, size_t n) {
-    size_t step = min_of(n, h->out_cap - h->out_n);
+    size_t step = n;
 
-    memcpy(h->out + h->out_n, bytes, step);
+    if (h->queue) {
+        h->out_full = bufq_append(h->queue, bytes, n) != 0;
+        step = h->out_full ? 0 : n;
+    } else {
+        step = min_of(n, room(h));
+        memcpy(h->out + h->out_n, bytes, step);
+    }
     h->out_n += step;
     h->rest = bytes + step;
     h->n_rest = n - step;
 }
 
-size_t h2_drain(struct h2 *h, uint8_t *to, size_t cap) {
+static size_t drain(struct h2 *h) {
     const uint8_t *bytes;
     ssize_t n;
 
-    check(!h->out && cap >= H2_SEND_FRAME_MAX + 64);
-    h->out = to;
-    h->out_cap = cap;
     h->out_n = 0;
+    h->out_full = false;
     if (h->n_rest)
         put(h, h->rest, h->n_rest);
-    while (!h->dead && !h->n_rest && h->out_cap - h->out_n >= ROOM_MIN) {
+    while (!h->dead && !h->n_rest && !h->out_full && room(h) >= ROOM_MIN) {
         give_turn(h);
         h->out_data = false;
         n = nghttp2_session_mem_send(h->ng, &bytes);
@@ -161,8 +211,23 @@ size_t h2_drain(struct h2 *h, uint8_t *to, size_t cap) {
         else if (!h->out_data && !take_turn_back(h))
             break;
     }
+    h->queue = NULL;
     h->out = NULL;
     return h->out_n;
+}
+
+size_t h2_drain(struct h2 *h, struct bufq *to, size_t max) {
+    check(!h2_draining(h) && h->shared && to->pool == h->shared->pool && max >= H2_SEND_FRAME_MAX + 64);
+    h->queue = to;
+    h->out_cap = max;
+    return drain(h);
+}
+
+size_t h2_drain_bytes(struct h2 *h, uint8_t *to, size_t cap) {
+    check(!h2_draining(h) && cap >= H2_SEND_FRAME_MAX + 64);
+    h->out = to;
+    h->out_cap = cap;
+    return drain(h);
 }
 
 bool h2_wants_send(const struct h2 *h) {
@@ -175,6 +240,7 @@ bool h2_wants_send(const struct h2 *h) {
 
 void h2_out_callbacks(nghttp2_session_callbacks *c) {
     nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
+    nghttp2_session_callbacks_set_data_source_read_length_callback(c, on_frame_length);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_sent);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_sent);
 }

@@ -130,7 +130,7 @@ static const struct h2_callbacks callbacks = {.request = on_request,
                                               .data = on_data,
                                               .end = on_end,
                                               .closed = on_closed,
-                                              .pull = on_pull,
+                                              .pull_bytes = on_pull,
                                               .goaway = on_goaway,
                                               .ping_ack = on_ping_ack,
                                               .settings = on_settings};
@@ -164,7 +164,7 @@ static void feed(struct peer_conn *c) {
     while ((r = tls_session_open(c->tls, piece, sizeof(piece), &n)) == TLS_DONE)
         if (h2_feed(c->h2, piece, n, clock_mono_ns()))
             break;
-    while ((n = h2_drain(c->h2, piece, sizeof(piece)))) {
+    while ((n = h2_drain_bytes(c->h2, piece, sizeof(piece)))) {
         size_t taken;
         ignore_result(tls_session_seal(c->tls, piece, n, &taken)); /* what is to be said here always fits */
     }
@@ -182,7 +182,7 @@ static void advance(struct peer_conn *c) {
         if (r != TLS_DONE)
             return;
         c->open = true;
-        check(h2_server_new(&callbacks, c, &c->h2) == 0);
+        check(h2_server_new(&callbacks, c, NULL, &c->h2) == 0);
     }
     feed(c);
 }

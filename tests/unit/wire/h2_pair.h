@@ -26,9 +26,12 @@ struct flow { /* one stream as its owner sees it */
 };
 struct side {
     struct h2 *h;
+    struct h2_shared shared; /* pool NULL: this side is drained as bytes */
+    struct bufq out;
     struct flow flows[SIDE_FLOWS]; /* by arrival */
     size_t n_flows;
     bool answer;          /* accept requests at once */
+    bool starved;         /* its pool is empty: pull gives less than there is */
     bool refuse;          /* refuse them with 401 */
     uint64_t reply_bytes; /* an accepted stream sends so many, and ends */
     unsigned n_requests, n_goaway, n_ping_ack, n_settings, n_null;
@@ -115,7 +118,7 @@ static inline void side_closed(void *owner, int32_t id, void *stream, uint32_t e
     f->orderly = orderly;
 }
 
-static inline size_t side_pull(void *owner, int32_t id, void *stream, uint8_t *to, size_t cap, bool *ret_end) {
+static inline size_t side_pull_bytes(void *owner, int32_t id, void *stream, uint8_t *to, size_t cap, bool *ret_end) {
     struct flow *f = stream;
     size_t n = (size_t)(f->to_send - f->sent < cap ? f->to_send - f->sent : cap);
     for (size_t i = 0; i < n; i++)
@@ -124,6 +127,19 @@ static inline size_t side_pull(void *owner, int32_t id, void *stream, uint8_t *t
     f->sum_sent = sum_over(f->sum_sent, to, n);
     if (f->sent == f->to_send && f->end_when_sent)
         *ret_end = f->end_sent = true;
+    return n;
+}
+
+static inline size_t side_pull(void *owner, int32_t id, void *stream, struct bufq *to, size_t cap, bool *ret_end) {
+    static uint8_t bytes[H2_QUEUE_FRAME_MAX];
+    size_t n_room;
+    if (((struct side *)owner)->starved) {
+        if (!bufq_reserve(to, &n_room))
+            return 0;
+        cap = n_room < cap ? n_room : cap;
+    }
+    size_t n = side_pull_bytes(owner, id, stream, bytes, cap, ret_end);
+    assert_int_equal(bufq_append(to, bytes, n), 0);
     return n;
 }
 
@@ -146,20 +162,51 @@ static inline void side_settings(void *owner, uint32_t max_streams) {
     s->max_streams = max_streams;
 }
 
-static const struct h2_callbacks side_callbacks = {side_request, side_response, side_data,     side_end,     side_closed,
-                                                   side_pull,    side_goaway,   side_ping_ack, side_settings};
+static const struct h2_callbacks side_callbacks = {.request = side_request,
+                                                   .response = side_response,
+                                                   .data = side_data,
+                                                   .end = side_end,
+                                                   .closed = side_closed,
+                                                   .pull = side_pull,
+                                                   .pull_bytes = side_pull_bytes,
+                                                   .goaway = side_goaway,
+                                                   .ping_ack = side_ping_ack,
+                                                   .settings = side_settings};
+enum { SIDE_CHUNKS = 4096, SIDE_WINDOWS_MAX = 16 * 1024 * 1024 };
 
-static inline struct side *side_new(bool server) {
+static inline struct side *side_make(bool server, bool drained_as_bytes) {
     struct side *s = calloc(1, sizeof(*s));
     assert_non_null(s);
-    assert_int_equal(server ? h2_server_new(&side_callbacks, s, &s->h) : h2_client_new(&side_callbacks, s, &s->h), 0);
+    if (!drained_as_bytes) {
+        s->shared = (struct h2_shared){.pool = buf_pool_new(SIDE_CHUNKS), .windows_max = SIDE_WINDOWS_MAX};
+        assert_non_null(s->shared.pool);
+        bufq_init(&s->out, s->shared.pool);
+    }
+    struct h2_shared *shared = drained_as_bytes ? NULL : &s->shared;
+    assert_int_equal(server ? h2_server_new(&side_callbacks, s, shared, &s->h) : h2_client_new(&side_callbacks, s, shared, &s->h),
+                     0);
     s->answer = server;
     return s;
 }
+static inline struct side *side_new(bool server) { return side_make(server, false); }
 
 static inline void side_free(struct side *s) {
     s->h = h2_free(s->h);
+    if (s->shared.pool) {
+        assert_int_equal(s->shared.windows, 0);
+        bufq_deinit(&s->out);
+        buf_pool_free(s->shared.pool); /* checks that no chunk is left behind */
+    }
     free(s);
+}
+
+/* Up to cap bytes for the peer, either way. */
+static inline size_t side_drain(struct side *s, uint8_t *to, size_t cap) {
+    if (!s->shared.pool)
+        return h2_drain_bytes(s->h, to, cap);
+    size_t before = s->out.n_bytes, n = h2_drain(s->h, &s->out, cap);
+    assert_int_equal(s->out.n_bytes, before + n);
+    return bufq_read(&s->out, to, cap);
 }
 
 /* Client: a CONNECT that will send so many bytes. NULL when no stream can be opened. */
@@ -179,7 +226,7 @@ static inline struct flow *side_connect(struct side *s, uint64_t bytes, bool end
 /* One drain of `from` into `to`, in pieces of `piece` bytes. Returns how many bytes went. */
 static inline size_t side_carry(struct side *from, struct side *to, size_t piece, int *ret_verdict) {
     static uint8_t bytes[SIDE_BUFFER];
-    size_t n = h2_drain(from->h, bytes, sizeof(bytes));
+    size_t n = side_drain(from, bytes, sizeof(bytes));
     for (size_t at = 0; at < n; at += piece) {
         int r = h2_feed(to->h, bytes + at, n - at < piece ? n - at : piece, SECOND);
         if (r)
@@ -288,7 +335,7 @@ static inline size_t side_frames(struct side *s, struct seen *out, size_t max) {
     struct raw all = {0};
     static uint8_t bytes[SIDE_BUFFER];
     size_t n, count = 0;
-    while ((n = h2_drain(s->h, bytes, sizeof(bytes))) > 0)
+    while ((n = side_drain(s, bytes, sizeof(bytes))) > 0)
         raw_add(&all, bytes, n);
     for (size_t at = all.n >= 24 && !memcmp(all.bytes, "PRI ", 4) ? 24 : 0; at + 9 <= all.n;) {
         const uint8_t *b = all.bytes + at;

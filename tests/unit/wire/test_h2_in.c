@@ -26,7 +26,7 @@ static void our_settings_are_advertised(void **state) {
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         struct side *s = side_new(wanted[i].server);
         uint8_t bytes[SIDE_BUFFER];
-        size_t n = h2_drain(s->h, bytes, sizeof(bytes)), at = wanted[i].server ? 0 : 24;
+        size_t n = side_drain(s, bytes, sizeof(bytes)), at = wanted[i].server ? 0 : 24;
         bool found = false;
         assert_true(n > at + 9 && bytes[at + 3] == F_SETTINGS);
         for (size_t k = at + 9; k < at + 9 + bytes[at + 2]; k += 6)
@@ -109,7 +109,7 @@ static void credit_of_the_connection_is_given_on_receipt(void **state) {
     h2_stream_delivered(s->h, 1, H2_STREAM_WINDOW);
     size_t n = side_frames(s, seen, SEEN_MAX);
     const struct seen *window = seen_find(seen, n, F_WINDOW_UPDATE, 1);
-    assert_true(window && window->word == H2_STREAM_WINDOW);
+    assert_true(window && window->word >= H2_STREAM_WINDOW); /* taken in one go: more may come next time */
     free(r.bytes);
     side_free(s);
 }

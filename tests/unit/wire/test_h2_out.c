@@ -7,13 +7,13 @@ enum { SMALLEST = H2_SEND_FRAME_MAX + 64, SEEN_MAX = 4096 };
 static struct seen seen[SEEN_MAX];
 
 static void a_full_frame_fills_the_smallest_buffer(void **state) {
-    struct side *c = side_new(false), *s = side_new(true);
+    struct side *c = side_make(false, true), *s = side_new(true);
     uint8_t *bytes = malloc(SMALLEST); /* exact: a sanitizer sees a write past the end */
     size_t full = 0, n;
     struct flow *f = side_connect(c, 2000000, true);
     sides_talk(c, s);
     f = side_connect(c, 200000, true);
-    while ((n = h2_drain(c->h, bytes, SMALLEST)) > 0) {
+    while ((n = h2_drain_bytes(c->h, bytes, SMALLEST)) > 0) {
         assert_true(n <= SMALLEST);
         full += n == H2_SEND_FRAME_MAX + 9;
         assert_int_equal(h2_feed(s->h, bytes, n, SECOND), 0);
@@ -28,16 +28,16 @@ static void a_full_frame_fills_the_smallest_buffer(void **state) {
 
 static void any_buffer_size_gives_the_same_bytes(void **state) {
     for (size_t cap = SMALLEST; cap < 3 * SMALLEST; cap += 997) {
-        struct side *c = side_new(false), *s = side_new(true);
+        struct side *c = side_make(false, cap % 2), *s = side_make(true, cap % 3 == 0);
         uint8_t *bytes = malloc(cap);
         size_t n, m;
         for (int i = 0; i < 3; i++)
             assert_non_null(side_connect(c, 300000, true));
         s->reply_bytes = 100000;
         do {
-            n = h2_drain(c->h, bytes, cap);
+            n = side_drain(c, bytes, cap);
             assert_int_equal(h2_feed(s->h, bytes, n, SECOND), 0);
-            m = h2_drain(s->h, bytes, cap);
+            m = side_drain(s, bytes, cap);
             assert_int_equal(h2_feed(c->h, bytes, m, SECOND), 0);
         } while (n + m);
         for (size_t i = 0; i < 3; i++) {
@@ -50,26 +50,92 @@ static void any_buffer_size_gives_the_same_bytes(void **state) {
     }
 }
 
-static void streams_take_turns(void **state) {
-    struct side *c = side_new(false), *s = side_new(true);
+static void take_turns(bool as_bytes, size_t frame, size_t rounds) {
+    struct side *c = side_make(false, as_bytes), *s = side_new(true);
     int verdict = 0;
     for (int i = 0; i < 8; i++)
         assert_non_null(side_connect(c, 0, false));
     sides_talk(c, s);
     for (int i = 0; i < 8; i++) {
-        c->flows[i].to_send = 10 * H2_SEND_FRAME_MAX;
+        c->flows[i].to_send = rounds * frame;
         h2_stream_ready(c->h, c->flows[i].id);
         h2_stream_ready(c->h, c->flows[i].id); /* said twice is said once */
     }
     s->n_order = 0;
     while (side_carry(c, s, SIDE_BUFFER, &verdict))
         ;
-    for (size_t round = 0; round < 10; round++)
+    assert_int_equal(s->n_order, 8 * rounds);
+    for (size_t round = 0; round < rounds; round++)
         for (size_t i = 0; i < 8; i++)
             for (size_t k = 0; k < i; k++)
                 assert_int_not_equal(s->order[8 * round + i], s->order[8 * round + k]);
     side_free(c);
     side_free(s);
+}
+static void streams_take_turns(void **state) {
+    take_turns(true, H2_SEND_FRAME_MAX, 10);
+    take_turns(false, SIDE_BUFFER - 9, 3);
+}
+
+static void a_frame_in_a_queue_is_as_large_as_the_peer_takes(void **state) {
+    static const struct {
+        uint32_t accepted, wanted; /* SETTINGS_MAX_FRAME_SIZE */
+    } cases[] = {{16384, 16384}, {40000, 40000}, {H2_FRAME_MAX, H2_QUEUE_FRAME_MAX}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct raw r = {0};
+        struct side *s = side_new(true);
+        uint32_t a = cases[i].accepted, largest = 0;
+        uint8_t entry[12] = {0, 5, (uint8_t)(a >> 24), (uint8_t)(a >> 16), (uint8_t)(a >> 8), (uint8_t)a, 0, 4, 0, 64, 0, 0};
+        raw_add(&r, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+        raw_frame(&r, F_SETTINGS, 0, 0, entry, sizeof(entry));
+        raw_word(&r, F_WINDOW_UPDATE, 0, 4000000);
+        raw_connect(&r, 1, 0);
+        s->reply_bytes = 300000;
+        assert_int_equal(raw_feed(&r, s, SECOND), 0);
+        while (h2_drain(s->h, &s->out, 200000))
+            ;
+        size_t n = s->out.n_bytes;
+        uint8_t *bytes = malloc(n);
+        assert_int_equal(bufq_read(&s->out, bytes, n), n);
+        for (size_t at = 0, length; at + 9 <= n; at += 9 + length) {
+            length = (size_t)bytes[at] << 16 | (size_t)bytes[at + 1] << 8 | bytes[at + 2];
+            largest = bytes[at + 3] == F_DATA && length > largest ? (uint32_t)length : largest;
+        }
+        assert_int_equal(largest, cases[i].wanted);
+        free(bytes);
+        free(r.bytes);
+        side_free(s);
+    }
+}
+
+/* All chunks but so many are taken away for a while: nothing is lost, and all goes on when they are back. */
+static void a_pool_at_its_bound_delays_and_loses_nothing(void **state) {
+    struct buf_chunk *taken[SIDE_CHUNKS];
+    for (size_t n_left = 0; n_left < 6; n_left++) {
+        struct side *c = side_new(false), *s = side_new(true);
+        size_t n_taken = 0;
+        int verdict = 0;
+        s->reply_bytes = 200000;
+        struct flow *f = side_connect(c, 100000, true);
+        assert_int_equal(side_carry(c, s, SIDE_BUFFER, &verdict) > 0, true);
+        while (buf_pool_used(s->shared.pool) + n_left < SIDE_CHUNKS)
+            taken[n_taken++] = buf_chunk_acquire(s->shared.pool);
+        s->starved = true; /* its pull may find no room */
+        for (int i = 0; i < 3; i++)
+            side_carry(s, c, SIDE_BUFFER, &verdict);
+        assert_true(n_left > 0 || (f->received == 0 && h2_wants_send(s->h)));
+        while (n_taken)
+            buf_chunk_unref(taken[--n_taken]);
+        s->starved = false;
+        for (size_t i = 0; i < s->n_flows; i++)
+            h2_stream_ready(s->h, s->flows[i].id);
+        sides_talk(c, s);
+        assert_int_equal(verdict, 0);
+        assert_int_equal(f->received, 200000);
+        assert_int_equal(f->sum_received, flow_of(s, f->id)->sum_sent);
+        side_free(c);
+        side_free(s);
+    }
 }
 
 static void a_stopped_reader_holds_only_itself(void **state) {
@@ -192,6 +258,8 @@ int main(void) {
         cmocka_unit_test(a_full_frame_fills_the_smallest_buffer),
         cmocka_unit_test(any_buffer_size_gives_the_same_bytes),
         cmocka_unit_test(streams_take_turns),
+        cmocka_unit_test(a_frame_in_a_queue_is_as_large_as_the_peer_takes),
+        cmocka_unit_test(a_pool_at_its_bound_delays_and_loses_nothing),
         cmocka_unit_test(a_stopped_reader_holds_only_itself),
         cmocka_unit_test(a_closed_connection_window_stops_all_and_opens_all),
         cmocka_unit_test(a_small_window_is_used_to_the_byte),
