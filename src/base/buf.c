@@ -16,7 +16,10 @@
 #include "region.h"
 #include "sanitize.h"
 
-enum { SLICES_PER_CHUNK = 8 }; /* pieces of a full chunk are shared four at most; the rest is for heads between them */
+enum {
+    TRIM_BYTES_MIN = 64 * 1024,
+    SLICES_PER_CHUNK = 8
+}; /* pieces of a full chunk are shared four at most; the rest is for heads between them */
 
 struct buf_chunk {
     struct buf_chunk *next_free;
@@ -36,7 +39,8 @@ struct buf_pool {
     struct buf_chunk *chunks;
     struct buf_slice *slices;
     size_t n_max, n_used;
-    size_t n_touched; /* chunks [n_touched, n_max) hold no memory */
+    size_t n_touched;          /* chunks [n_touched, n_max) hold no memory */
+    size_t n_resident, n_peak; /* for buf_pool_trim_unused, as in pool.c */
     struct buf_chunk *first_free;
     size_t n_slices_used, n_slices_touched;
     struct buf_slice *first_free_slice;
@@ -93,6 +97,7 @@ void buf_pool_trim(struct buf_pool *p) {
         sanitize_unpoison(payload(p, &p->chunks[p->n_touched]), BUF_CHUNK_BYTES);
     }
     region_discard(payload(p, &p->chunks[p->n_touched]), (p->n_max - p->n_touched) * BUF_CHUNK_BYTES);
+    region_discard(&p->chunks[p->n_touched], (p->n_max - p->n_touched) * sizeof(*p->chunks));
     p->first_free = NULL;
     size_t run_end = p->n_touched; /* [i, run_end) are free */
     for (size_t i = p->n_touched; i-- > 0;) {
@@ -106,6 +111,17 @@ void buf_pool_trim(struct buf_pool *p) {
         p->first_free = c;
     }
     region_discard(p->payloads, run_end * BUF_CHUNK_BYTES);
+    p->n_resident = p->n_used;
+}
+
+bool buf_pool_trim_unused(struct buf_pool *p) {
+    p->n_resident = max_of(p->n_resident, p->n_peak);
+    size_t n_unused = p->n_resident - p->n_peak;
+    p->n_peak = p->n_used;
+    if (n_unused < p->n_resident / 4 || n_unused * BUF_CHUNK_BYTES < TRIM_BYTES_MIN)
+        return false;
+    buf_pool_trim(p);
+    return true;
 }
 
 /* ---- chunks ---- */
@@ -121,7 +137,7 @@ struct buf_chunk *buf_chunk_acquire(struct buf_pool *p) {
     check(!c->n_refs);
     *c = (struct buf_chunk){.pool = p, .n_refs = 1};
     sanitize_unpoison(payload(p, c), BUF_CHUNK_BYTES);
-    p->n_used++;
+    p->n_peak = max_of(p->n_peak, ++p->n_used);
     return c;
 }
 

@@ -2,7 +2,8 @@
  * base/pool.c - see pool.h
  *
  * The free list and the generations live in a table beside the objects, so trimming may drop whole pages of free
- * objects and still no generation comes twice. The list is last-in first-out for warm caches; trimming sorts it by
+ * objects and still no generation comes twice. Of an empty pool the table may go too: what its generations had reached is kept as
+ * one number to count on from. The list is last-in first-out for warm caches; trimming sorts it by
  * address, so that the pool draws together at its low end. */
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +14,12 @@
 #include "region.h"
 #include "sanitize.h"
 
-enum { POOL_ALIGN = 64, POOL_POISON = 0xdb };
+enum { POOL_ALIGN = 64, POOL_POISON = 0xdb, POOL_TRIM_BYTES_MIN = 64 * 1024 };
 
 static const uint32_t NO_SLOT = UINT32_MAX;
 
 struct slot {
-    uint32_t generation; /* odd: acquired, even: free */
+    uint32_t generation; /* from the pool's `generations`; odd: acquired, even: free */
     uint32_t next_free;
 };
 
@@ -27,8 +28,11 @@ struct pool {
     struct slot *slots;
     size_t object_bytes, stride;
     size_t n_max, n_used;
-    size_t n_touched;    /* slots [n_touched, n_max) hold no memory */
-    uint32_t first_free; /* among the touched ones */
+    size_t n_touched;                    /* slots [n_touched, n_max) hold no memory */
+    size_t n_resident;                   /* at most so many slots held memory when pool_trim_unused looked last */
+    size_t n_peak;                       /* used at once since then */
+    uint32_t generations, n_generations; /* an even number to count on from; how far a slot has come */
+    uint32_t first_free;                 /* among the touched ones */
     uint32_t magic;
 };
 
@@ -74,8 +78,8 @@ void *pool_acquire(struct pool *p) {
     sanitize_unpoison(object, p->object_bytes);
     memset(object, 0, p->object_bytes);
     sanitize_poison(object + p->object_bytes, p->stride - p->object_bytes);
-    *(struct pooled *)object = (struct pooled){.magic = p->magic, .generation = ++slot->generation};
-    p->n_used++;
+    *(struct pooled *)object = (struct pooled){.magic = p->magic, .generation = p->generations + ++slot->generation};
+    p->n_peak = max_of(p->n_peak, ++p->n_used);
     return object;
 }
 
@@ -86,8 +90,8 @@ void pool_release(struct pool *p, void *object) {
     check((uint8_t *)object >= p->objects && i < p->n_touched && offset % p->stride == 0);
     struct pooled *pooled = object;
     struct slot *slot = &p->slots[i];
-    check(pooled->magic == p->magic && pooled->generation == slot->generation && slot->generation % 2 == 1);
-    slot->generation++;
+    check(pooled->magic == p->magic && pooled->generation == p->generations + slot->generation && slot->generation % 2 == 1);
+    p->n_generations = max_of(p->n_generations, ++slot->generation);
     slot->next_free = p->first_free;
     p->first_free = (uint32_t)i;
     pooled->magic = ~p->magic;
@@ -99,6 +103,13 @@ void pool_release(struct pool *p, void *object) {
 
 size_t pool_used(const struct pool *p) { return p->n_used; }
 size_t pool_max(const struct pool *p) { return p->n_max; }
+
+/* No object, no generation to be told from. */
+static void pool_forget(struct pool *p) {
+    p->generations += p->n_generations;
+    p->n_generations = 0;
+    region_discard(p->slots, p->n_max * sizeof(*p->slots));
+}
 
 void pool_trim(struct pool *p) {
     while (p->n_touched > 0 && p->slots[p->n_touched - 1].generation % 2 == 0) {
@@ -118,4 +129,18 @@ void pool_trim(struct pool *p) {
         p->first_free = (uint32_t)i;
     }
     region_discard(p->objects, p->stride * run_end);
+    if (p->n_touched == 0)
+        pool_forget(p);
+    p->n_resident = p->n_used;
+}
+
+/* The list of free ones being last-in first-out, as many slots hold memory as were used at once since the last trim. */
+bool pool_trim_unused(struct pool *p) {
+    p->n_resident = max_of(p->n_resident, p->n_peak);
+    size_t n_unused = p->n_resident - p->n_peak;
+    p->n_peak = p->n_used;
+    if (n_unused < p->n_resident / 4 || n_unused * p->stride < POOL_TRIM_BYTES_MIN)
+        return false;
+    pool_trim(p);
+    return true;
 }

@@ -54,18 +54,18 @@ static void line_parties(struct line *l, const struct flow *f) {
     const struct identity *src, *dst;
     flow_identities(f, &src, &dst);
     line_bare(l, "src.addr", endpoint_text(&f->src, l->src));
-    line_str(l, "src.workload", facts_get(&f->facts, FACT_SRC_WORKLOAD));
-    line_str(l, "src.namespace", facts_get(&f->facts, FACT_SRC_NAMESPACE));
+    line_str(l, "src.workload", facts_get(&f->notes->facts, FACT_SRC_WORKLOAD));
+    line_str(l, "src.namespace", facts_get(&f->notes->facts, FACT_SRC_NAMESPACE));
     line_str(l, "src.identity", identity_text(src));
-    line_str(l, "src.cluster", facts_get(&f->facts, FACT_SRC_CLUSTER));
+    line_str(l, "src.cluster", facts_get(&f->notes->facts, FACT_SRC_CLUSTER));
     line_bare(l, "dst.addr", endpoint_text(f->hop.port || f->mtls ? &f->hop : &f->asked, l->dst));
     if (f->mtls)
         line_bare(l, "dst.hbone_addr", endpoint_text(&f->target, l->hbone));
-    line_str(l, "dst.service", facts_get(&f->facts, FACT_DST_SERVICE));
-    line_str(l, "dst.workload", facts_get(&f->facts, FACT_DST_WORKLOAD));
-    line_str(l, "dst.namespace", facts_get(&f->facts, FACT_DST_NAMESPACE));
+    line_str(l, "dst.service", facts_get(&f->notes->facts, FACT_DST_SERVICE));
+    line_str(l, "dst.workload", facts_get(&f->notes->facts, FACT_DST_WORKLOAD));
+    line_str(l, "dst.namespace", facts_get(&f->notes->facts, FACT_DST_NAMESPACE));
     line_str(l, "dst.identity", identity_text(dst));
-    line_str(l, "dst.cluster", facts_get(&f->facts, FACT_DST_CLUSTER));
+    line_str(l, "dst.cluster", facts_get(&f->notes->facts, FACT_DST_CLUSTER));
     line_str(l, "direction", f->kind == FLOW_OUTBOUND ? STR("outbound") : STR("inbound"));
 }
 
@@ -78,17 +78,17 @@ static void line_numbers(struct line *l, const struct flow *f) {
 }
 
 static void line_reason(struct line *l, const struct flow *f) {
-    struct str detail = facts_get(&f->facts, FACT_DETAIL);
+    struct str detail = facts_get(&f->notes->facts, FACT_DETAIL);
     if (close_reason_is_error(f->reason)) {
         int n = snprintf(l->error, sizeof(l->error), "%s%s" STR_FMT "%s", close_reason_text(f->reason), detail.n ? " (" : "",
                          STR_ARG(detail), detail.n ? ")" : "");
         line_str(l, "error", (struct str){l->error, min_of((size_t)n, sizeof(l->error) - 1)});
     }
     line_bare(l, "reason", str_of(close_reason_word(f->reason)));
-    line_str(l, "policy", facts_get(&f->facts, FACT_POLICY));
+    line_str(l, "policy", facts_get(&f->notes->facts, FACT_POLICY));
     if (f->rule >= 0)
         l->fields[l->n++] = KV_I64("rule", f->rule);
-    line_str(l, "at", facts_get(&f->facts, FACT_AT));
+    line_str(l, "at", facts_get(&f->notes->facts, FACT_AT));
     line_bare(l, "closed_by", str_of(closed_by_word(f->closed_by)));
     if (f->was_open)
         line_bare(l, "connect", ms_text(l->connect, f->open_ns - f->began_ns));

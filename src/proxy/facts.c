@@ -11,6 +11,12 @@ void facts_clear(struct facts *f) {
     f->used = 0;
 }
 
+void facts_copy(struct facts *to, const struct facts *from) {
+    memcpy(to->items, from->items, sizeof(to->items));
+    to->used = from->used;
+    memcpy(to->text, from->text, from->used);
+}
+
 void facts_set(struct facts *f, enum fact which, struct str s) {
     check(which < _FACT_MAX);
     if (str_is(facts_get(f, which), s))

@@ -28,6 +28,7 @@ struct facts {
     char text[FACTS_BYTES];
 };
 void facts_clear(struct facts *f);
+void facts_copy(struct facts *to, const struct facts *from);
 void facts_set(struct facts *f, enum fact which, struct str s); /* the newer value counts */
 void facts_setf(struct facts *f, enum fact which, const char *fmt, ...) printf_like(3, 4);
 struct str facts_get(const struct facts *f, enum fact which); /* empty: not known */

@@ -53,6 +53,7 @@ struct flow *flow_acquire(struct worker *w, struct pod *pod, enum flow_kind kind
     f->id = ++w->next_flow;
     f->began_ns = f->last_ns = worker_now(w);
     f->judged = w->world_number;
+    f->notes = notes_acquire(&w->notebook);
     f->rule = -1;
     for (unsigned i = 0; i < _LEG_MAX; i++) {
         f->legs[i].index = (uint8_t)i;
@@ -70,10 +71,16 @@ static void flow_release(struct flow *f) {
     ring_timer_stop(w->ring, &f->timer);
     list_unlink(&f->in_worker);
     list_unlink(&f->touched);
+    f->notes = notes_release(&w->notebook, f->notes);
     pool_release(w->flows, f);
     check(pod->n_flows > 0);
     pod->n_flows--;
     pod_settle(pod);
+}
+
+struct facts *flow_facts(struct flow *f) {
+    f->notes = notes_own(&f->worker->notebook, f->notes);
+    return &f->notes->facts;
 }
 
 void flow_touch(struct flow *f) {
@@ -94,7 +101,7 @@ static void flow_timed_out(struct flow *f) {
         outbound_failed(f, CLOSE_CONNECT_TIMEOUT);
         break;
     case FLOW_WAIT_CONNECT: /* flow_connected hears of it */
-        ring_cancel(f->worker->ring, &f->legs[LEG_SERVER].tcp.control);
+        ring_cancel(f->worker->ring, &f->legs[LEG_SERVER].tcp.send);
         break;
     case FLOW_RELAY:
         relay_timer(f);
@@ -118,6 +125,8 @@ void flow_set_state(struct flow *f, enum flow_state next) {
     f->state = (uint8_t)next;
     f->state_ns = worker_now(f->worker);
     f->hurried = false;
+    if (next == FLOW_RELAY)
+        f->notes = notes_settle(&f->worker->notebook, f->notes);
     if (states[next].limit_ns)
         ring_timer_start(f->worker->ring, &f->timer, worker_now(f->worker) + states[next].limit_ns, flow_timer_fired);
     else if (next == FLOW_RELAY)
@@ -144,24 +153,24 @@ void flow_take_verdict(struct flow *f, const struct verdict *v) {
     struct str ns = decided ? v->ns : v->nearest.ns, name = decided ? v->name : v->nearest.name;
     const struct origin *at = decided ? &v->at : &v->nearest.at;
     if (name.n)
-        facts_setf(&f->facts, FACT_POLICY, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
+        facts_setf(flow_facts(f), FACT_POLICY, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
     else
-        facts_set(&f->facts, FACT_POLICY, STR_NULL);
+        facts_set(flow_facts(f), FACT_POLICY, STR_NULL);
     if (at->file.n)
-        facts_setf(&f->facts, FACT_AT, STR_FMT ":%u", STR_ARG(at->file), (unsigned)at->line);
+        facts_setf(flow_facts(f), FACT_AT, STR_FMT ":%u", STR_ARG(at->file), (unsigned)at->line);
     else
-        facts_set(&f->facts, FACT_AT, STR_NULL);
+        facts_set(flow_facts(f), FACT_AT, STR_NULL);
     if (!decided && name.n)
-        facts_set(&f->facts, FACT_DETAIL, STR("no ALLOW policy matches"));
+        facts_set(flow_facts(f), FACT_DETAIL, STR("no ALLOW policy matches"));
     f->rule = decided ? v->rule : v->nearest.rule;
 }
 
 void flow_take_workload(struct flow *f, const struct workload *w, bool source) {
     if (!w)
         return;
-    facts_set(&f->facts, source ? FACT_SRC_WORKLOAD : FACT_DST_WORKLOAD, w->name);
-    facts_set(&f->facts, source ? FACT_SRC_NAMESPACE : FACT_DST_NAMESPACE, w->ns);
-    facts_set(&f->facts, source ? FACT_SRC_CLUSTER : FACT_DST_CLUSTER, w->cluster);
+    facts_set(flow_facts(f), source ? FACT_SRC_WORKLOAD : FACT_DST_WORKLOAD, w->name);
+    facts_set(flow_facts(f), source ? FACT_SRC_NAMESPACE : FACT_DST_NAMESPACE, w->ns);
+    facts_set(flow_facts(f), source ? FACT_SRC_CLUSTER : FACT_DST_CLUSTER, w->cluster);
 }
 
 static void flow_count_end(struct flow *f) {
@@ -200,7 +209,7 @@ void flow_connected(struct flow *f, struct leg *l, int result) {
                                 : result == -ECANCELED  ? CLOSE_CONNECT_TIMEOUT /* by our own timer */
                                                         : CLOSE_CONNECT_FAILED;
         if (result != -ECANCELED)
-            facts_set(&f->facts, FACT_DETAIL, str_of(strerrorname_np(-result)));
+            facts_set(flow_facts(f), FACT_DETAIL, str_of(strerrorname_np(-result)));
         if (f->kind == FLOW_OUTBOUND)
             outbound_failed(f, why);
         else

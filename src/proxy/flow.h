@@ -11,8 +11,8 @@
 #include <ringwall/model/authz.h>
 #include <ringwall/model/route.h>
 
-#include "facts.h"
 #include "leg.h"
+#include "notes.h"
 
 struct pod;
 struct worker;
@@ -34,27 +34,24 @@ struct flow {
     bool was_open;     /* the relay began */
     bool flush_resets; /* FLUSH: end with a reset, not orderly */
     bool mtls;         /* a tunnel carries it */
+    bool by_service;   /* outbound: a service was dialled, there may be other endpoints */
+    bool hurried;      /* outbound: this attempt ends because it takes too long, not because it failed */
     struct worker *worker;
-    struct pod *pod; /* the local workload */
-    bool by_service; /* outbound: a service was dialled, there may be other endpoints */
-    bool hurried;    /* outbound: this attempt ends because it takes too long, not because it failed */
+    struct pod *pod;     /* the local workload */
+    struct notes *notes; /* for the log line; see flow_facts */
     struct list in_worker, waiting, touched;
     struct ring_timer timer;
     uint64_t id;
     uint64_t began_ns, open_ns, last_ns; /* accepted; relay began; last byte moved */
+    uint64_t state_ns;                   /* since when in this state */
     uint64_t judged;                     /* number of the world that last allowed it */
     struct endpoint src;                 /* of the client */
     struct endpoint asked;  /* outbound: what the application dialled. inbound: the authority. passthrough: local address */
     struct endpoint target; /* what we connect to, or the authority of our CONNECT */
     struct endpoint hop;    /* the far end of the socket that carries it */
     enum close_reason reason;
-    int rule;                 /* of the deciding policy; -1: none */
-    unsigned peer_status;     /* outbound: status of a refused CONNECT */
-    unsigned n_tunnels_lost;  /* outbound: of the endpoint tried now */
-    struct route_tried tried; /* outbound: endpoints that failed, or were too slow */
-    uint8_t n_rounds, slow;   /* slow: bits of those in `tried`; they get another round, with more patience */
-    uint64_t state_ns;        /* since when in this state */
-    struct facts facts;
+    int rule;             /* of the deciding policy; -1: none */
+    unsigned peer_status; /* outbound: status of a refused CONNECT */
     char trace_id[33];
     struct leg legs[_LEG_MAX];
 };
@@ -75,6 +72,7 @@ void flow_touch(struct flow *f); /* flow_step will run before the worker waits *
 void flow_step(struct flow *f);
 /* The end: reason and who caused it. With abort the application sees a reset. No effect on a flow that is ending. */
 void flow_end(struct flow *f, enum close_reason reason, enum closed_by by, bool abort);
+struct facts *flow_facts(struct flow *f);                        /* to write to; those to read are f->notes->facts */
 void flow_refuse(struct flow *f, enum close_reason reason);      /* by us, as a reset */
 void flow_take_verdict(struct flow *f, const struct verdict *v); /* names for the log */
 void flow_take_workload(struct flow *f, const struct workload *w, bool source);

@@ -27,7 +27,7 @@ void application_connect(struct flow *f, const struct addr *from) {
                                     .to_application = true};
     int r = ring_socket(w->ring, &spec, &fd);
     if (r < 0) {
-        facts_set(&f->facts, FACT_DETAIL, str_of(strerrorname_np(-r)));
+        facts_set(flow_facts(f), FACT_DETAIL, str_of(strerrorname_np(-r)));
         flow_refuse(f, r == -EMFILE || r == -ENFILE ? CLOSE_LIMIT : CLOSE_CONNECT_FAILED);
         return;
     }
@@ -102,13 +102,13 @@ void inbound_requested(struct tunnel *t, int32_t id, const struct h2_header *hea
     struct hbone_request request;
     int verdict = hbone_consume_request(headers, n, &request);
     if (verdict) {
-        facts_set(&f->facts, FACT_DETAIL, str_of(hbone_verdict_text(verdict)));
+        facts_set(flow_facts(f), FACT_DETAIL, str_of(hbone_verdict_text(verdict)));
         flow_refuse(f, CLOSE_BAD_REQUEST);
         return;
     }
     f->asked = f->target = request.address;
     memcpy(f->trace_id, request.trace_id, sizeof(f->trace_id));
-    facts_set(&f->facts, FACT_DST_SERVICE, str_of(request.service_hint));
+    facts_set(flow_facts(f), FACT_DST_SERVICE, str_of(request.service_hint));
     why = inbound_check(f, t, &request);
     if (why == CLOSE_NONE)
         why = inbound_judge(f, t);

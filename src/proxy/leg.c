@@ -27,7 +27,7 @@ void leg_tcp_init(struct leg *l, int fd, bool connected) {
     l->tcp.fd = fd;
     l->tcp.connected = connected;
     l->tcp.closed = false;
-    l->tcp.recv = l->tcp.send = l->tcp.control = RING_OP_NULL;
+    l->tcp.recv = l->tcp.send = RING_OP_NULL;
     /* Until its end is known to be orderly: a daemon that is killed must not make a cut stream look whole. */
     ring_socket_abort_on_close(leg_ring(l), fd, true);
 }
@@ -101,7 +101,7 @@ void leg_read_update(struct leg *l) {
 /* When we ended too, it is over in good order, and the kernel's business. */
 static void leg_hung_up(struct ring_op *op, int n, const uint8_t *bytes unused_arg, bool more unused_arg) {
     struct leg *l = container_of(op, struct leg, tcp.recv);
-    if (!l->closing && n > 0 && !l->write_ended && !ring_op_busy(&l->tcp.control))
+    if (!l->closing && n > 0 && !l->write_ended && l->tcp.send.kind != RING_SHUTDOWN)
         leg_socket_failed(l, ECONNRESET);
     flow_touch(leg_flow(l));
 }
@@ -128,7 +128,7 @@ static void leg_sent(struct ring_op *op, int n, const uint8_t *bytes unused_arg,
 }
 
 static void leg_shut(struct ring_op *op, int n, const uint8_t *bytes unused_arg, bool more unused_arg) {
-    struct leg *l = container_of(op, struct leg, tcp.control);
+    struct leg *l = container_of(op, struct leg, tcp.send);
     if (!l->closing && n < 0)
         leg_socket_failed(l, -n);
     else if (!l->closing)
@@ -143,8 +143,8 @@ static void leg_write_socket(struct leg *l) {
         struct iovec iov[RING_IOV_MAX];
         unsigned n = bufq_iov(&l->out, iov, RING_IOV_MAX);
         ring_send(leg_ring(l), &l->tcp.send, l->tcp.fd, iov, n, leg_sent);
-    } else if (l->end_wanted && !ring_op_busy(&l->tcp.control))
-        ring_shutdown_write(leg_ring(l), &l->tcp.control, l->tcp.fd, leg_shut);
+    } else if (l->end_wanted)
+        ring_shutdown_write(leg_ring(l), &l->tcp.send, l->tcp.fd, leg_shut);
 }
 
 void leg_write(struct leg *l) {
@@ -161,7 +161,7 @@ void leg_write(struct leg *l) {
 }
 
 static void leg_connected(struct ring_op *op, int n, const uint8_t *bytes unused_arg, bool more unused_arg) {
-    struct leg *l = container_of(op, struct leg, tcp.control);
+    struct leg *l = container_of(op, struct leg, tcp.send);
     struct flow *f = leg_flow(l);
     if (l->closing) {
         flow_touch(f);
@@ -173,7 +173,7 @@ static void leg_connected(struct ring_op *op, int n, const uint8_t *bytes unused
 
 void leg_connect(struct leg *l, const struct endpoint *to, bool as_v6) {
     check(leg_is_tcp(l) && !l->tcp.connected);
-    ring_connect(leg_ring(l), &l->tcp.control, l->tcp.fd, to, as_v6, leg_connected);
+    ring_connect(leg_ring(l), &l->tcp.send, l->tcp.fd, to, as_v6, leg_connected);
 }
 
 /* What a stream gets when its flow ends: the refusal that its request still waits for, or a reset, or nothing when both
@@ -206,13 +206,12 @@ void leg_close(struct leg *l, bool abort) {
         struct ring *r = leg_ring(l);
         ring_cancel(r, &l->tcp.recv);
         ring_cancel(r, &l->tcp.send);
-        ring_cancel(r, &l->tcp.control);
     }
     flow_touch(leg_flow(l));
 }
 
 static void leg_socket_closed(struct ring_op *op, int n unused_arg, const uint8_t *bytes unused_arg, bool more unused_arg) {
-    struct leg *l = container_of(op, struct leg, tcp.control);
+    struct leg *l = container_of(op, struct leg, tcp.send);
     l->tcp.closed = true;
     flow_touch(leg_flow(l));
 }
@@ -220,13 +219,13 @@ static void leg_socket_closed(struct ring_op *op, int n unused_arg, const uint8_
 bool leg_closed(struct leg *l) {
     check(l->closing);
     if (leg_is_tcp(l)) {
-        if (ring_op_busy(&l->tcp.recv) || ring_op_busy(&l->tcp.send) || ring_op_busy(&l->tcp.control))
+        if (ring_op_busy(&l->tcp.recv) || ring_op_busy(&l->tcp.send))
             return false;
         bufq_deinit(&l->out);
         if (!l->tcp.closed) {
             if (!l->aborting)
                 ring_socket_abort_on_close(leg_ring(l), l->tcp.fd, false);
-            ring_close(leg_ring(l), &l->tcp.control, l->tcp.fd, leg_socket_closed);
+            ring_close(leg_ring(l), &l->tcp.send, l->tcp.fd, leg_socket_closed);
             return false;
         }
         l->kind = LEG_NONE;

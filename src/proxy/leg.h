@@ -34,7 +34,8 @@ struct leg {
         struct {
             int fd; /* -1: none */
             bool connected, closed;
-            struct ring_op recv, send, control; /* control: connect, shutdown, close, one after the other */
+            struct ring_op recv;
+            struct ring_op send; /* connect, sends, shutdown, close: one after the other */
         } tcp;
         struct {
             struct tunnel *tunnel; /* NULL: no stream (any more) */

@@ -42,6 +42,7 @@ enum {
     TUNNELS_JUDGED_PER_TURN = 256,
     MAIL_PER_TURN = 256,
     HOPS_SWEPT_PER_TICK = 256,
+    TRIM_TICKS = 3, /* between looks at memory that is not used: what closed connections held is gone after two of them */
 
     /* The ring */
     RING_ENTRIES = 1024,

@@ -77,7 +77,7 @@ void outbound_accepted(struct pod *listener_pod, int fd) {
  * once all were tried, each round with more patience. */
 static void outbound_be_patient(struct flow *f, uint64_t patience_ns) {
     if (f->by_service)
-        flow_be_patient(f, patience_ns << min_of(2 * f->n_rounds, 8));
+        flow_be_patient(f, patience_ns << min_of(2 * f->notes->n_rounds, 8));
 }
 
 static void outbound_plain(struct flow *f) {
@@ -86,7 +86,7 @@ static void outbound_plain(struct flow *f) {
     struct ring_socket_spec spec = {.netns_fd = f->pod->netns_fd, .v6 = !addr_is_v4(&f->target.addr)};
     int r = ring_socket(w->ring, &spec, &fd);
     if (r < 0) {
-        facts_set(&f->facts, FACT_DETAIL, str_of(strerrorname_np(-r)));
+        facts_set(flow_facts(f), FACT_DETAIL, str_of(strerrorname_np(-r)));
         flow_refuse(f, r == -EMFILE || r == -ENFILE ? CLOSE_LIMIT : CLOSE_CONNECT_FAILED);
         return;
     }
@@ -108,12 +108,12 @@ static void outbound_park(struct flow *f) {
 }
 
 static void outbound_names(struct flow *f, const struct workload *source, const struct route *route) {
-    facts_clear(&f->facts);
+    facts_clear(flow_facts(f));
     flow_take_workload(f, source, true);
     flow_take_workload(f, route->workload, false);
     f->by_service = route->service;
     if (route->service)
-        facts_set(&f->facts, FACT_DST_SERVICE, route->service->host);
+        facts_set(flow_facts(f), FACT_DST_SERVICE, route->service->host);
 }
 
 static bool outbound_is_ejected(void *context, const struct endpoint *e) {
@@ -135,9 +135,9 @@ void outbound_go(struct flow *f) {
         return;
     }
     struct route route;
-    f->tried.is_ejected = outbound_is_ejected;
-    f->tried.context = f;
-    route_outbound(world, source, &f->asked, w->options.ports, &f->tried, &w->rng, &route);
+    f->notes->tried.is_ejected = outbound_is_ejected;
+    f->notes->tried.context = f;
+    route_outbound(world, source, &f->asked, w->options.ports, &f->notes->tried, &w->rng, &route);
     outbound_names(f, source, &route);
     f->target = f->hop = route.target;
     f->mtls = route.kind == ROUTE_TUNNEL;
@@ -189,9 +189,9 @@ static bool outbound_has_another(struct flow *f) {
     struct worker *w = f->worker;
     const struct world *world = worker_world(w);
     const struct workload *source = world ? world_workload_by_uid(world, pod_uid(f->pod)) : NULL;
-    if (!source || f->tried.n == array_size(f->tried.items))
+    if (!source || f->notes->tried.n == array_size(f->notes->tried.items))
         return false;
-    struct route_tried tried = f->tried;
+    struct route_tried tried = f->notes->tried;
     tried.items[tried.n++] = f->target;
     struct route route;
     route_outbound(world, source, &f->asked, w->options.ports, &tried, &w->rng, &route);
@@ -200,29 +200,29 @@ static bool outbound_has_another(struct flow *f) {
 
 /* All were tried and some of them were only slow: those may be asked again. */
 static bool outbound_next_round(struct flow *f) {
-    if (!f->slow)
+    if (!f->notes->slow)
         return false;
     size_t n = 0;
-    for (size_t i = 0; i < f->tried.n; i++)
-        if (!(f->slow & (1u << i)))
-            f->tried.items[n++] = f->tried.items[i];
-    f->tried.n = n;
-    f->slow = 0;
-    f->n_rounds++;
+    for (size_t i = 0; i < f->notes->tried.n; i++)
+        if (!(f->notes->slow & (1u << i)))
+            f->notes->tried.items[n++] = f->notes->tried.items[i];
+    f->notes->tried.n = n;
+    f->notes->slow = 0;
+    f->notes->n_rounds++;
     return true;
 }
 
-_Static_assert(array_size(((struct flow *)0)->tried.items) <= 8, "a bit of `slow` for each");
+_Static_assert(array_size(((struct notes *)0)->tried.items) <= 8, "a bit of `slow` for each");
 /* Gives the present endpoint up, for now when it is only slow. False: there is nothing else. */
 static bool outbound_next_endpoint(struct flow *f) {
     bool another = outbound_has_another(f);
     if (!another && !outbound_next_round(f))
         return false;
-    f->n_tunnels_lost = 0;
+    f->notes->n_tunnels_lost = 0;
     if (!another && f->hurried)
         return true;
-    f->slow |= (uint8_t)((unsigned)f->hurried << f->tried.n);
-    f->tried.items[f->tried.n++] = f->target;
+    f->notes->slow |= (uint8_t)((unsigned)f->hurried << f->notes->tried.n);
+    f->notes->tried.items[f->notes->tried.n++] = f->target;
     return true;
 }
 
@@ -232,7 +232,7 @@ static bool outbound_time_left(const struct flow *f) {
 
 /* A tunnel that broke, or a request refused before it was looked at, is nothing against the address: at first. */
 static bool outbound_is_mishap(const struct flow *f, enum close_reason why) {
-    return why == CLOSE_TUNNEL_LOST && f->n_tunnels_lost + 1 < FLOW_TUNNELS_MAX;
+    return why == CLOSE_TUNNEL_LOST && f->notes->n_tunnels_lost + 1 < FLOW_TUNNELS_MAX;
 }
 
 /* Only before the first byte; the application's own bytes are still in its socket. */
@@ -240,7 +240,7 @@ static bool outbound_may_retry(struct flow *f, enum close_reason why) {
     if (!outbound_time_left(f) || !outbound_blames_endpoint(f, why))
         return false;
     if (outbound_is_mishap(f, why)) {
-        f->n_tunnels_lost++;
+        f->notes->n_tunnels_lost++;
         return true;
     }
     return outbound_next_endpoint(f);
@@ -260,7 +260,7 @@ void outbound_reached(struct flow *f) { ejected_succeeded(f->worker->ejected, &f
 static void outbound_drop_server(struct flow *f) {
     struct leg *l = &f->legs[LEG_SERVER];
     if (leg_is_tcp(l)) {
-        check(!ring_op_busy(&l->tcp.recv) && !ring_op_busy(&l->tcp.send) && !ring_op_busy(&l->tcp.control));
+        check(!ring_op_busy(&l->tcp.recv) && !ring_op_busy(&l->tcp.send));
         socket_reject(f->worker, l->tcp.fd);
         l->kind = LEG_NONE;
     } else if (leg_is_stream(l)) {
@@ -279,7 +279,7 @@ void outbound_failed(struct flow *f, enum close_reason why) {
     outbound_note_failure(f, why);
     if (!outbound_may_retry(f, why)) {
         if (why == CLOSE_NO_IDENTITY && f->pod->slot && f->pod->slot->why[0])
-            facts_set(&f->facts, FACT_DETAIL, str_of(f->pod->slot->why));
+            facts_set(flow_facts(f), FACT_DETAIL, str_of(f->pod->slot->why));
         flow_end(f, why, why == CLOSE_TUNNEL_LOST || f->legs[LEG_SERVER].failed ? CLOSED_BY_PEER : CLOSED_BY_US, true);
         return;
     }
@@ -291,12 +291,12 @@ void outbound_failed(struct flow *f, enum close_reason why) {
 /* The tunnel goes on opening, for others. */
 bool outbound_too_slow(struct flow *f) {
     struct worker *w = f->worker;
-    if (!outbound_time_left(f) || (!outbound_has_another(f) && !f->slow))
+    if (!outbound_time_left(f) || (!outbound_has_another(f) && !f->notes->slow))
         return false;
     w->trouble_until_ns = max_of(w->trouble_until_ns, worker_now(w) + CONNECT_NS + HANDSHAKE_NS);
     f->hurried = true;
     if (f->state == FLOW_WAIT_CONNECT) /* flow_connected hears of it */
-        ring_cancel(w->ring, &f->legs[LEG_SERVER].tcp.control);
+        ring_cancel(w->ring, &f->legs[LEG_SERVER].tcp.send);
     else
         outbound_failed(f, CLOSE_CONNECT_TIMEOUT);
     return true;
@@ -317,13 +317,13 @@ void outbound_tunnel_open(struct flow *f, struct tunnel *t) {
     enum close_reason why = hop_admits(t->hop, f, &t->peer_identity);
     if (why != CLOSE_NONE) {
         if (why == CLOSE_PEER_WRONG_IDENTITY)
-            facts_set(&f->facts, FACT_DETAIL, str_of(t->peer_identity.text));
+            facts_set(flow_facts(f), FACT_DETAIL, str_of(t->peer_identity.text));
         leg_fail(l, why, 0);
         return;
     }
     const struct world *world = worker_world(f->worker);
     const struct workload *source = world ? world_workload_by_uid(world, pod_uid(f->pod)) : NULL;
-    struct hbone_connect c = {.address = f->target, .client = f->src, .service = facts_get(&f->facts, FACT_DST_SERVICE)};
+    struct hbone_connect c = {.address = f->target, .client = f->src, .service = facts_get(&f->notes->facts, FACT_DST_SERVICE)};
     if (source) {
         c.cluster = source->cluster;
         c.ns = source->ns;
@@ -365,7 +365,7 @@ void outbound_replied(struct flow *f, const struct h2_header *headers, size_t n)
         return;
     }
     f->peer_status = response.status;
-    facts_setf(&f->facts, FACT_DETAIL, "http status: %u%s%s", response.status, response.reason[0] ? " " : "", response.reason);
+    facts_setf(flow_facts(f), FACT_DETAIL, "http status: %u%s%s", response.status, response.reason[0] ? " " : "", response.reason);
     enum close_reason why = response.reason[0] ? close_reason_of_word(response.reason) : CLOSE_PEER_REFUSED;
     if (why == CLOSE_NONE || why == CLOSE_FINISHED)
         why = CLOSE_PEER_REFUSED;

@@ -25,14 +25,14 @@ static void remember_denial(struct flow *f, const struct identity *source, int64
     d->dst = f->target.port ? f->target : f->asked;
     if (source)
         d->source = *source;
-    d->facts = f->facts;
+    d->facts = f->notes->facts;
     d->reason = f->reason;
     d->rule = f->rule;
     d->peer_status = f->peer_status;
     d->outbound = f->kind == FLOW_OUTBOUND;
     d->mtls = f->mtls;
     if (!d->outbound)
-        stats_count_denied(&f->worker->options.stats->denied, facts_get(&f->facts, FACT_POLICY), f->reason);
+        stats_count_denied(&f->worker->options.stats->denied, facts_get(&f->notes->facts, FACT_POLICY), f->reason);
 }
 
 static void remember_contact(struct flow *f, const struct identity *source, bool allowed, int64_t wall_ns) {
@@ -51,7 +51,7 @@ static void remember_contact(struct flow *f, const struct identity *source, bool
     c->world = f->judged;
     c->reason = f->reason;
     struct text to = {.at = c->to, .cap = sizeof(c->to)};
-    struct str ns = facts_get(&f->facts, FACT_DST_NAMESPACE), name = facts_get(&f->facts, FACT_DST_WORKLOAD);
+    struct str ns = facts_get(&f->notes->facts, FACT_DST_NAMESPACE), name = facts_get(&f->notes->facts, FACT_DST_WORKLOAD);
     c->to[0] = 0;
     if (ns.n && name.n)
         text_addf(&to, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));

@@ -40,17 +40,17 @@ static void report_flow(struct json_writer *j, const struct flow *f) {
     json_z(j, "state", flow_state_word(f->state));
     json_object(j, "src");
     put_endpoint(j, "addr", &f->src);
-    put_fact(j, "workload", &f->facts, FACT_SRC_WORKLOAD);
-    put_fact(j, "namespace", &f->facts, FACT_SRC_NAMESPACE);
+    put_fact(j, "workload", &f->notes->facts, FACT_SRC_WORKLOAD);
+    put_fact(j, "namespace", &f->notes->facts, FACT_SRC_NAMESPACE);
     put_identity(j, outbound ? own : peer);
     json_end(j);
     json_object(j, "dst");
     put_endpoint(j, "addr", f->hop.port ? &f->hop : &f->asked);
     if (f->mtls)
         put_endpoint(j, "hboneAddr", &f->target);
-    put_fact(j, "service", &f->facts, FACT_DST_SERVICE);
-    put_fact(j, "workload", &f->facts, FACT_DST_WORKLOAD);
-    put_fact(j, "namespace", &f->facts, FACT_DST_NAMESPACE);
+    put_fact(j, "service", &f->notes->facts, FACT_DST_SERVICE);
+    put_fact(j, "workload", &f->notes->facts, FACT_DST_WORKLOAD);
+    put_fact(j, "namespace", &f->notes->facts, FACT_DST_NAMESPACE);
     put_identity(j, outbound ? peer : own);
     json_end(j);
     json_u64(j, "bytesSent", f->legs[outbound ? LEG_CLIENT : LEG_SERVER].n_read);

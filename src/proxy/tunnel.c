@@ -503,7 +503,7 @@ static void tunnel_fail_legs(struct tunnel *t, bool was_open) {
         if (l->closing || (l->read_ended && l->write_ended)) /* the stream was over; its last bytes are still on their way */
             continue;
         if (t->why[0])
-            facts_set(&leg_flow(l)->facts, FACT_DETAIL, str_of(t->why));
+            facts_set(flow_facts(leg_flow(l)), FACT_DETAIL, str_of(t->why));
         leg_fail(l, was_open && !tunnel_says_why(t) ? CLOSE_TUNNEL_LOST : t->reason, 0);
     }
 }

@@ -62,7 +62,7 @@ static void on_closed(void *owner, int32_t id unused_arg, void *stream, uint32_t
     /* REFUSED_STREAM before an answer: the peer promises that nothing was done (RFC 9113 8.7). */
     bool untouched = error == H2_REFUSED_STREAM && !t->server && !l->stream.answered;
     if (!untouched && !l->failed && leg_flow(l)->state != FLOW_FLUSH)
-        facts_setf(&leg_flow(l)->facts, FACT_DETAIL, "RST_STREAM %s", h2_error_text(error));
+        facts_setf(flow_facts(leg_flow(l)), FACT_DETAIL, "RST_STREAM %s", h2_error_text(error));
     leg_fail(l, untouched ? CLOSE_TUNNEL_LOST : CLOSE_PEER_RESET, (int)error);
 }
 

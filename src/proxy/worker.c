@@ -10,6 +10,7 @@
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
+#include <ringwall/base/heap.h>
 #include <ringwall/tls/session.h>
 
 #include "credentials.h"
@@ -72,16 +73,22 @@ static void worker_count_slow(struct worker *w) {
     counter_set(&w->options.stats->tls_bytes, tls_memory_used());
 }
 
+/* Memory that a peak needed goes back to the kernel. */
+static void worker_trim(struct worker *w) {
+    struct pool *pools[] = {w->flows, w->tunnels, w->hops, w->rejects, w->notebook.pool};
+    bool much = buf_pool_trim_unused(w->buffers);
+    for (size_t i = 0; i < array_size(pools); i++)
+        much |= pool_trim_unused(pools[i]);
+    heap_trim(much);
+}
+
 static void worker_ticked(struct ring_timer *t) {
     struct worker *w = container_of(t, struct worker, tick);
     ring_timer_start(w->ring, &w->tick, worker_now(w) + WORKER_TICK_NS, worker_ticked);
     hops_sweep(w);
     worker_count_slow(w);
-    if (++w->n_ticks % 32 == 0) { /* memory that a peak needed goes back to the kernel */
-        buf_pool_trim(w->buffers);
-        pool_trim(w->flows);
-        pool_trim(w->tunnels);
-    }
+    if (++w->n_ticks % TRIM_TICKS == 0)
+        worker_trim(w);
 }
 
 static int worker_make(struct worker *w, char why[256]) {
@@ -95,6 +102,11 @@ static int worker_make(struct worker *w, char why[256]) {
     int r = ring_new(&ring, &w->ring, why);
     if (r < 0)
         return err_trace(r);
+    r = notebook_init(&w->notebook, o->flows_max);
+    if (r < 0) {
+        snprintf(why, 256, "not enough memory for a worker's tables");
+        return err_trace(r);
+    }
     w->flows = pool_new(FLOW_MAGIC, sizeof(struct flow), o->flows_max);
     w->tunnels = pool_new(TUNNEL_MAGIC, sizeof(struct tunnel), o->tunnels_max);
     w->hops = pool_new(HOP_MAGIC, sizeof(struct hop), o->tunnels_max);
@@ -168,6 +180,7 @@ struct worker *worker_free(struct worker *w) {
     map_deinit(&w->credentials);
     map_deinit(&w->hop_map);
     pool_free(w->flows);
+    notebook_deinit(&w->notebook);
     pool_free(w->tunnels);
     pool_free(w->hops);
     pool_free(w->rejects);

@@ -18,6 +18,7 @@
 #include <ringwall/wire/h2.h>
 
 #include "limits.h"
+#include "notes.h"
 #include "sources.h"
 
 struct ejected;
@@ -41,6 +42,7 @@ struct worker {
     struct ring *ring;
     struct ring_wait_hooks hooks;
     struct pool *flows, *tunnels, *hops, *rejects;
+    struct notebook notebook;
     struct buf_pool *buffers;
     struct h2_shared h2;
     struct sources *sources;

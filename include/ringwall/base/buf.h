@@ -31,6 +31,7 @@ DEFINE_FREEP(struct buf_pool, buf_pool_free)
 size_t buf_pool_used(const struct buf_pool *p); /* chunks */
 size_t buf_pool_max(const struct buf_pool *p);
 void buf_pool_trim(struct buf_pool *p);
+bool buf_pool_trim_unused(struct buf_pool *p); /* as pool_trim_unused */
 
 /* Chunks by themselves, for whoever fills them in other ways: the ring's receive buffers, decrypted records. */
 struct buf_chunk *buf_chunk_acquire(struct buf_pool *p); /* with one reference; NULL at the pool's bound */

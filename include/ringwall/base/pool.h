@@ -3,7 +3,8 @@
  *
  * Pooled objects begin with a struct pooled. Release poisons the object (keeping the pooled header), so a stale
  * pointer crashes in tests; the generation tells a re-used slot from the one that a late completion meant.
- * Memory of slots that were never used costs nothing; pool_trim returns the pages of free ones. Single owner. */
+ * Memory of slots that were never used costs nothing; pool_trim returns the pages of free ones, and of an empty pool
+ * everything. Single owner. */
 #pragma once
 
 #include <ringwall/base/defs.h>
@@ -22,4 +23,6 @@ void pool_release(struct pool *p, void *object);
 size_t pool_used(const struct pool *p);
 size_t pool_max(const struct pool *p);
 void pool_trim(struct pool *p); /* gives free pages back to the kernel */
+/* For a slow clock: trims when a good part of the memory was not needed since the last call. True: it did. */
+bool pool_trim_unused(struct pool *p);
 #define check_pooled(o, m) check((o)->pooled.magic == (m))

@@ -90,6 +90,50 @@ static void memory_follows_use(void **state) {
     assert_int_equal(resident_pages(things[0], N * 1024), 0);
 }
 
+/* One that is busy at times keeps what it needs then; one that was busy once gives it back at the second look. */
+static void unused_memory_goes_back(void **state) {
+    enum { N = 4000 };
+    cleanup(pool_freep) struct pool *p = pool_new(MAGIC, sizeof(struct thing), N);
+    static struct thing *things[N];
+    uint32_t first = 0;
+    for (unsigned round = 0; round < 3; round++) {
+        for (int i = 0; i < N; i++)
+            things[i] = pool_acquire(p);
+        first = max_of(first, things[0]->pooled.generation);
+        for (int i = N; i-- > 0;)
+            pool_release(p, things[i]);
+        assert_false(pool_trim_unused(p));
+    }
+    assert_true(resident_pages(things[0], N * 1024) >= N / 4);
+    assert_true(pool_trim_unused(p));
+    assert_int_equal(resident_pages(things[0], N * 1024), 0);
+    assert_false(pool_trim_unused(p));
+    struct thing *again = pool_acquire(p); /* an empty pool forgets its table, and still no generation comes twice */
+    assert_ptr_equal(again, things[0]);
+    assert_true(again->pooled.generation > first);
+    for (int i = 1; i < N; i++)
+        things[i] = pool_acquire(p);
+    assert_false(pool_trim_unused(p));
+    for (int i = N / 2; i < N; i++)
+        pool_release(p, things[i]);
+    assert_false(pool_trim_unused(p));
+    assert_true(pool_trim_unused(p));
+    assert_in_range(resident_pages(things[0], N * 1024), N / 8, N / 8 + 1);
+    for (int i = 0; i < N / 2; i++)
+        pool_release(p, things[i]);
+}
+
+static void little_is_kept(void **state) {
+    cleanup(pool_freep) struct pool *p = pool_new(MAGIC, sizeof(struct thing), 100);
+    struct thing *things[50];
+    for (int i = 0; i < 50; i++)
+        things[i] = pool_acquire(p);
+    for (int i = 0; i < 50; i++)
+        pool_release(p, things[i]);
+    for (int i = 0; i < 3; i++)
+        assert_false(pool_trim_unused(p));
+}
+
 struct misuse {
     struct pool *pool;
     struct thing *thing;
@@ -133,6 +177,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bound_is_kept),
         cmocka_unit_test(objects_are_clean_and_generations_new),
+        cmocka_unit_test(unused_memory_goes_back),
+        cmocka_unit_test(little_is_kept),
         cmocka_unit_test(memory_follows_use),
         cmocka_unit_test(misuse_stops),
         cmocka_unit_test(impossible_sizes_are_refused),
