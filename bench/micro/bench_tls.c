@@ -5,7 +5,7 @@
 #include <ringwall/base/check.h>
 #include <ringwall/tls/session.h>
 
-#include "gcm/device.h"
+#include "gcm/gcm.h"
 #include "micro.h"
 #include "pki.h"
 
@@ -36,7 +36,7 @@ static void end_close(struct end *e) {
 
 static void shake(struct pair *p) {
     int c = TLS_WANT_INPUT, s = TLS_WANT_INPUT;
-    gcm_device_force((enum gcm_path)(p - pairs));
+    gcm_path_force((enum gcm_path)(p - pairs));
     end_open(&p->client);
     end_open(&p->server);
     while (c || s) {

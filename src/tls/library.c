@@ -26,7 +26,7 @@
 #include <ringwall/tls/key.h>
 #include <ringwall/tls/session.h>
 
-#include "gcm/device.h"
+#include "gcm/gcm.h"
 #include "library.h"
 
 enum {
@@ -103,7 +103,7 @@ int tls_library_init(void) {
     if (wolfSSL_SetAllocators(library_malloc, library_free, library_realloc) != 0 || wolfSSL_Init() != WOLFSSL_SUCCESS ||
         wc_SetSeed_Cb(library_seed) != 0)
         return err_origin(-ENOTRECOVERABLE);
-    return err_trace(gcm_device_register());
+    return 0;
 }
 
 void tls_library_cleanup(void) { wolfSSL_Cleanup(); }

@@ -2,12 +2,13 @@
  * tls/session.c - see tls/session.h
  *
  * The library reads and writes through session_receive and session_send, which move bytes from `in` and to `out`; it
- * never waits. Who the peer is decides session_judge, in the middle of the handshake: on a refusal the right alert goes
- * out and the library gives up, so no peer ever gets a Finished from us whom we do not trust.
- * Invariant: state OPEN implies that session_judge trusted the peer (or it is a web session's client and showed no
- * certificate), that both sides chose "h2", and TLS 1.3. Every way
- * out of HANDSHAKE goes through advance(), which checks the three again.
- * Before a record is made there is room for all of it in `out`, so one is never half written. */
+ * never waits. It makes the handshake only: with its end, `channel` takes the traffic secrets over and the library's object goes,
+ * so an open session is small. Who the peer is decides session_judge, in the middle of the handshake: on a refusal the right alert
+ * goes out and the library gives up, so no peer ever gets a Finished from us whom we do not trust. Invariant: state OPEN implies
+ * that session_judge trusted the peer (or it is a web session's client and showed no certificate), that both sides chose "h2", and
+ * TLS 1.3. Every way out of HANDSHAKE goes through advance(), which checks the three again. The library has neither opened nor
+ * sealed anything under the application's keys by then: no tickets, no early data, no KeyUpdate (session_send), and it reads record
+ * by record. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,17 +23,13 @@
 #include <ringwall/tls/web.h>
 
 #include "cert_view.h"
-#include "gcm/device.h"
+#include "channel.h"
 #include "library.h"
 #include "session_private.h"
 #include "web.h"
 
-enum {
-    RECORD_PLAIN_MAX = 16 * 1024,
-    RECORD_OVERHEAD = 128, /* header, inner type and tag are 22; a KeyUpdate may go before it */
-    REPLY_ROOM = 1024,     /* alerts and KeyUpdates that reading may cause; past it the peer is flooding us */
-};
-_Static_assert(RECORD_PLAIN_MAX + RECORD_OVERHEAD <= BUF_CHUNK_BYTES, "a record fits a chunk");
+/* The only encrypted record of this length: five bytes of handshake message. */
+enum { KEY_UPDATE_RECORD_BYTES = 5 + RECORD_OVERHEAD };
 
 /* Alerts of RFC 8446 6.2 that we choose ourselves. */
 enum {
@@ -57,15 +54,15 @@ struct tls_session {
     const char *error;
     struct tls_context *context;
     struct tls_trust *trust_in_force; /* NULL once the peer was judged */
-    WOLFSSL *ssl;
-    struct gcm_session *gcm; /* NULL: wolfCrypt's */
+    WOLFSSL *ssl;                     /* while in HANDSHAKE */
+    struct channel *channel;          /* from the traffic secrets on, until FAILED */
+    unsigned suite;                   /* when OPEN */
     struct bufq *in, *out;
     tls_node_covers_fn covers;
     void *covers_context;
     int64_t now_s;
     bool judged, trusted;
-    bool muted;      /* our last alert is out: nothing goes after it */
-    bool sent_close; /* our close_notify is out */
+    bool muted; /* our last alert is out: nothing goes after it */
     enum tls_trust_verdict trust;
     uint8_t refused_n, refused[TLS_SERIAL_MAX]; /* serial of a leaf that was refused */
     struct tls_peer *peer;                      /* once trusted */
@@ -83,11 +80,22 @@ int session_send(WOLFSSL *ssl, char *bytes, int n, void *session) {
     struct tls_session *s = session;
     if (s->muted || n <= 0)
         return n;
-    if (bufq_append(s->out, bytes, (size_t)n) == 0)
-        return n;
-    /* A flight of the handshake waits in the library. Later there was room for what we write, so this is a reply that a
-     * flooding peer asked for, and the library could not go on from it. */
-    return s->state == SESSION_HANDSHAKE ? WOLFSSL_CBIO_ERR_WANT_WRITE : WOLFSSL_CBIO_ERR_GENERAL;
+    /* A peer may put a KeyUpdate behind its Finished, in one record, and the library would answer it. We could not go on from
+     * there: what is sealed under the first key is ours to count. */
+    if (s->channel && n == KEY_UPDATE_RECORD_BYTES)
+        return WOLFSSL_CBIO_ERR_GENERAL;
+    return bufq_append(s->out, bytes, (size_t)n) == 0 ? n : WOLFSSL_CBIO_ERR_WANT_WRITE; /* it waits in the library */
+}
+
+/* The handshake's own secrets pass here too, and are the library's business. */
+static int session_secret(WOLFSSL *ssl, int id, const unsigned char *secret, int n, void *session) {
+    (void)ssl;
+    struct tls_session *s = session;
+    if (id != CLIENT_TRAFFIC_SECRET && id != SERVER_TRAFFIC_SECRET)
+        return 0;
+    if (!s->channel)
+        s->channel = channel_new(s->context->role == TLS_ROLE_CLIENT, s->in, s->out);
+    return s->channel && channel_secret(s->channel, id == CLIENT_TRAFFIC_SECRET, secret, (size_t)n) ? 0 : MEMORY_E;
 }
 
 static void send_alert(struct tls_session *s, int code) {
@@ -95,13 +103,6 @@ static void send_alert(struct tls_session *s, int code) {
         return;
     ignore_result(SendAlert(s->ssl, ALERT_LEVEL_FATAL, code)); /* no room: the peer sees the connection close instead */
     s->muted = true;
-}
-
-static bool room_in(struct bufq *out, size_t n) {
-    bool has = bufq_reserve_n(out, n) != NULL;
-    if (has)
-        bufq_commit(out, 0);
-    return has;
 }
 
 static int trust_alert(enum tls_trust_verdict v) {
@@ -211,7 +212,8 @@ int tls_session_new(const struct tls_session_options *o, struct tls_session **re
         return 1;
     if (s->context->web && !web_say_host(s->context->web, s->ssl))
         return 1;
-    s->gcm = gcm_session_new(s->ssl);
+    if (wolfSSL_set_tls13_secret_cb(s->ssl, session_secret, s) != WOLFSSL_SUCCESS)
+        return 1;
     wolfSSL_SetIOReadCtx(s->ssl, s);
     wolfSSL_SetIOWriteCtx(s->ssl, s);
     wolfSSL_SetCertCbCtx(s->ssl, s);
@@ -224,7 +226,7 @@ struct tls_session *tls_session_free(struct tls_session *s) {
         return NULL;
     s->muted = true; /* freeing writes nothing */
     wolfSSL_free(s->ssl);
-    gcm_session_free(s->gcm);
+    channel_free(s->channel);
     tls_context_unref(s->context);
     tls_trust_unref(s->trust_in_force);
     free(s->peer);
@@ -239,21 +241,21 @@ static bool certificate_error(int error) {
            error == EXTKEYUSAGE_E || error == MAX_CHAIN_ERROR;
 }
 
+/* A handshake that came to nothing. */
 static int fail(struct tls_session *s, int error) {
     WOLFSSL_ALERT_HISTORY alerts = {0};
     wolfSSL_get_alert_history(s->ssl, &alerts);
-    bool handshake = s->state == SESSION_HANDSHAKE;
     bool sent = alerts.last_tx.level == ALERT_LEVEL_FATAL, received = alerts.last_rx.level == ALERT_LEVEL_FATAL;
     s->state = SESSION_FAILED;
     s->failure = TLS_BROKEN;
-    if (handshake && s->judged && !s->trusted && s->trust != TLS_TRUST_OK) {
+    if (s->judged && !s->trusted && s->trust != TLS_TRUST_OK) {
         s->failure = TLS_REFUSED;
         s->error = tls_trust_text(s->trust);
-    } else if (handshake && error == NO_PEER_CERT) {
+    } else if (error == NO_PEER_CERT) {
         s->failure = TLS_REFUSED;
         s->trust = TLS_TRUST_NONE;
         s->error = s->context->role == TLS_ROLE_SERVER ? "no client certificate" : "no server certificate";
-    } else if (handshake && !s->judged && !received && certificate_error(error)) {
+    } else if (!s->judged && !received && certificate_error(error)) {
         s->failure = TLS_REFUSED;
         s->trust = error == MAX_CHAIN_ERROR ? TLS_TRUST_CHAIN_TOO_LONG : TLS_TRUST_UNREADABLE;
         s->error = tls_trust_text(s->trust);
@@ -264,22 +266,31 @@ static int fail(struct tls_session *s, int error) {
     if (!sent && !received)
         send_alert(s, ALERT_HANDSHAKE_FAILURE);
     s->muted = true;
+    s->channel = channel_free(s->channel);
     return (int)s->failure;
 }
 
+/* The session is ours from here on, and the library's object has nothing to do. */
 static int advance(struct tls_session *s) {
-    if (s->trusted && alpn_is_h2(s) && wolfSSL_GetVersion(s->ssl) == WOLFSSL_TLSV1_3 && tls_session_suite(s)) {
-        s->state = SESSION_OPEN;
-        return TLS_DONE;
-    }
     s->error = "handshake ended without our consent";
-    return fail(s, 0);
+    if (!s->trusted || !alpn_is_h2(s) || wolfSSL_GetVersion(s->ssl) != WOLFSSL_TLSV1_3 || !s->channel)
+        return fail(s, 0);
+    s->suite = wolfSSL_get_current_cipher_suite(s->ssl);
+    int r = channel_begin(s->channel, (enum record_suite)s->suite, gcm_path_now());
+    if (r) {
+        s->error = r == -ENOMEM ? library_error_text(MEMORY_E) : "no keys for the suite";
+        return fail(s, 0);
+    }
+    s->error = NULL;
+    wolfSSL_free(s->ssl);
+    s->ssl = NULL;
+    s->state = SESSION_OPEN;
+    return TLS_DONE;
 }
 
 int tls_session_handshake(struct tls_session *s, int64_t now_s) {
     if (s->state != SESSION_HANDSHAKE)
         return s->state == SESSION_OPEN ? TLS_DONE : (int)s->failure;
-    cleanup(gcm_session_leave) struct gcm_session *entered = gcm_session_enter(s->gcm);
     s->now_s = now_s;
     int r = wolfSSL_negotiate(s->ssl);
     if (r == WOLFSSL_SUCCESS)
@@ -292,57 +303,47 @@ int tls_session_handshake(struct tls_session *s, int64_t now_s) {
     return fail(s, error);
 }
 
+/* What the channel said; a broken one is gone with its keys. */
+static int carried(struct tls_session *s, int r) {
+    const char *error = r == TLS_BROKEN ? channel_error(s->channel) : NULL;
+    if (error) {
+        s->state = SESSION_FAILED;
+        s->failure = TLS_BROKEN;
+        s->error = error;
+        s->channel = channel_free(s->channel);
+    }
+    return r;
+}
+
 int tls_session_open(struct tls_session *s, uint8_t *to, size_t cap, size_t *ret_n) {
     check(cap > 0);
     if (s->state != SESSION_OPEN)
         return s->state == SESSION_FAILED ? (int)s->failure : TLS_WANT_INPUT;
-    if (!room_in(s->out, REPLY_ROOM))
-        return TLS_WANT_OUTPUT;
-    cleanup(gcm_session_leave) struct gcm_session *entered = gcm_session_enter(s->gcm);
-    int r = wolfSSL_read(s->ssl, to, (int)min_of(cap, (size_t)RECORD_PLAIN_MAX));
-    if (r > 0) {
-        *ret_n = (size_t)r;
-        return TLS_DONE;
-    }
-    int error = wolfSSL_get_error(s->ssl, r);
-    if (error == WOLFSSL_ERROR_WANT_READ)
-        return TLS_WANT_INPUT;
-    if (error == WOLFSSL_ERROR_ZERO_RETURN)
-        return TLS_CLOSED;
-    return fail(s, error);
+    return carried(s, channel_open(s->channel, to, cap, ret_n));
+}
+
+int tls_session_open_record(struct tls_session *s, struct buf_chunk **ret_chunk, const uint8_t **ret_at, size_t *ret_n) {
+    if (s->state != SESSION_OPEN)
+        return s->state == SESSION_FAILED ? (int)s->failure : TLS_WANT_INPUT;
+    return carried(s, channel_open_record(s->channel, ret_chunk, ret_at, ret_n));
 }
 
 int tls_session_seal(struct tls_session *s, const uint8_t *bytes, size_t n, size_t *ret_taken) {
-    size_t n_taken = 0;
-    if (s->state != SESSION_OPEN || s->sent_close)
+    if (s->state != SESSION_OPEN)
         return s->state == SESSION_FAILED ? (int)s->failure : TLS_BROKEN;
-    cleanup(gcm_session_leave) struct gcm_session *entered = gcm_session_enter(s->gcm);
-    while (n_taken < n) {
-        size_t n_record = min_of(n - n_taken, (size_t)RECORD_PLAIN_MAX);
-        if (!room_in(s->out, n_record + RECORD_OVERHEAD))
-            break;
-        int r = wolfSSL_write(s->ssl, bytes + n_taken, (int)n_record);
-        if (r != (int)n_record)
-            return fail(s, wolfSSL_get_error(s->ssl, r));
-        n_taken += n_record;
-    }
-    *ret_taken = n_taken;
-    return n_taken == n ? TLS_DONE : TLS_WANT_OUTPUT;
+    return carried(s, channel_seal(s->channel, bytes, n, ret_taken));
+}
+
+int tls_session_seal_queue(struct tls_session *s, struct bufq *plain, size_t out_max) {
+    if (s->state != SESSION_OPEN)
+        return s->state == SESSION_FAILED ? (int)s->failure : TLS_BROKEN;
+    return carried(s, channel_seal_queue(s->channel, plain, out_max));
 }
 
 int tls_session_close(struct tls_session *s) {
     if (s->state != SESSION_OPEN)
         return s->state == SESSION_FAILED ? (int)s->failure : TLS_BROKEN;
-    if (s->sent_close)
-        return TLS_DONE;
-    if (!room_in(s->out, RECORD_OVERHEAD))
-        return TLS_WANT_OUTPUT;
-    cleanup(gcm_session_leave) struct gcm_session *entered = gcm_session_enter(s->gcm);
-    int r = wolfSSL_shutdown(s->ssl);
-    if (r != WOLFSSL_SUCCESS && r != WOLFSSL_SHUTDOWN_NOT_DONE)
-        return fail(s, wolfSSL_get_error(s->ssl, r));
-    s->sent_close = true;
-    return TLS_DONE;
+    return carried(s, channel_close(s->channel));
 }
 
 struct tls_credential *tls_session_credential(const struct tls_session *s) {
@@ -361,10 +362,10 @@ const char *tls_session_refusal(const struct tls_session *s, char *to, size_t ca
 const char *tls_session_error(const struct tls_session *s) { return s->error ? s->error : ""; }
 
 const char *tls_session_suite(const struct tls_session *s) {
-    switch (wolfSSL_get_current_cipher_suite(s->ssl)) {
-    case 0x1302:
+    switch (s->suite) {
+    case RECORD_AES_256_GCM_SHA384:
         return "TLS_AES_256_GCM_SHA384";
-    case 0x1301:
+    case RECORD_AES_128_GCM_SHA256:
         return "TLS_AES_128_GCM_SHA256";
     default:
         return NULL;

@@ -47,6 +47,16 @@ int tls_session_handshake(struct tls_session *s, int64_t now_s) must_check;
 int tls_session_open(struct tls_session *s, uint8_t *to, size_t cap, size_t *ret_n) must_check;
 /* Encrypts n bytes, 16 KiB records; *ret_taken tells how many were taken (may be short with TLS_WANT_OUTPUT). */
 int tls_session_seal(struct tls_session *s, const uint8_t *bytes, size_t n, size_t *ret_taken) must_check;
+
+/* The same without copies between queues, for whoever moves much. */
+/* The next record's bytes, n > 0, decrypted into a chunk of the pool of `in`. They stay where they are while the caller holds a
+ * reference on the chunk (buf_chunk_ref), without one until the next call for this session. Small records that come together
+ * stand one behind the other in a chunk. Verdicts as tls_session_open. Both may be used in turns. */
+int tls_session_open_record(struct tls_session *s, struct buf_chunk **ret_chunk, const uint8_t **ret_at, size_t *ret_n) must_check;
+/* Makes records of what `plain` holds, from its head, and consumes what went in, until plain is empty (TLS_DONE), or `out` holds
+ * out_max bytes or more, or is at its bound (TLS_WANT_OUTPUT). So `out` ends less than a record above out_max. */
+int tls_session_seal_queue(struct tls_session *s, struct bufq *plain, size_t out_max) must_check;
+
 int tls_session_close(struct tls_session *s) must_check;                    /* appends close_notify; further seals are refused */
 struct tls_credential *tls_session_credential(const struct tls_session *s); /* ours; borrowed */
 const struct tls_peer *tls_session_peer(const struct tls_session *s);       /* after the handshake; NULL before */

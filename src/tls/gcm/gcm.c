@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * tls/gcm/gcm.c - see gcm.h: the choice of a path, and wolfCrypt's */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include <wolfssl/options.h>
 
@@ -15,6 +17,19 @@
 #include "vaes.h"
 
 enum gcm_path gcm_path_best(void) { return vaes_usable() ? GCM_VAES : GCM_WOLFCRYPT; }
+
+enum { NOT_FORCED = -1 };
+static _Atomic int forced = NOT_FORCED;
+
+enum gcm_path gcm_path_now(void) {
+    int path = atomic_load_explicit(&forced, memory_order_relaxed);
+    return path == NOT_FORCED ? gcm_path_best() : (enum gcm_path)path;
+}
+
+void gcm_path_force(enum gcm_path path) {
+    check(path == GCM_WOLFCRYPT || gcm_path_best() == path);
+    atomic_store_explicit(&forced, (int)path, memory_order_relaxed);
+}
 
 const char *gcm_path_text(enum gcm_path path) { return path == GCM_VAES ? "AES-GCM with VAES" : "AES-GCM of wolfCrypt"; }
 
@@ -53,10 +68,6 @@ void gcm_key_deinit(struct gcm_key *k) {
     secret_wipe(k, sizeof(*k));
 }
 
-bool gcm_key_is(const struct gcm_key *k, const uint8_t *key, size_t key_n) {
-    return k->path == GCM_VAES && vaes_key_is(k, key, key_n);
-}
-
 /* wolfCrypt's code for AVX2 reads a whole block where a nonce of 12 bytes stands: room for that. */
 struct roomy_nonce {
     uint8_t at[GCM_BLOCK_BYTES];
@@ -67,22 +78,81 @@ static struct roomy_nonce roomy(const uint8_t nonce[GCM_NONCE_BYTES]) {
     return r;
 }
 
+static void wolfcrypt_seal(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const uint8_t *from,
+                           size_t n, uint8_t *to, uint8_t *ret_tag) {
+    check(wc_AesGcmEncrypt(k->wolfcrypt, to, from, (word32)n, roomy(nonce).at, GCM_NONCE_BYTES, ret_tag, GCM_TAG_BYTES, aad,
+                           (word32)aad_n) == 0);
+}
+
+static bool wolfcrypt_open(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const uint8_t *from,
+                           size_t n, uint8_t *to, const uint8_t *tag) {
+    return wc_AesGcmDecrypt(k->wolfcrypt, to, from, (word32)n, roomy(nonce).at, GCM_NONCE_BYTES, tag, GCM_TAG_BYTES, aad,
+                            (word32)aad_n) == 0;
+}
+
+static size_t joint_n(const struct iovec *pieces, unsigned n_pieces) {
+    size_t n = 0;
+    for (unsigned i = 0; i < n_pieces; i++) {
+        check(pieces[i].iov_len <= GCM_TEXT_BYTES_MAX - n);
+        n += pieces[i].iov_len;
+    }
+    return n;
+}
+
+static void join(const struct iovec *pieces, unsigned n_pieces, uint8_t *to) {
+    for (unsigned i = 0; i < n_pieces; to += pieces[i++].iov_len)
+        if (pieces[i].iov_len)
+            memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
+}
+
+static struct iovec piece_of(const uint8_t *from, size_t n) {
+    return (struct iovec){.iov_base = (void *)(uintptr_t)from, .iov_len = n};
+}
+
 void gcm_seal(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n, const uint8_t *from,
               size_t n, uint8_t *to, uint8_t ret_tag[GCM_TAG_BYTES]) {
     check(k->rounds && n <= GCM_TEXT_BYTES_MAX && aad_n <= GCM_TEXT_BYTES_MAX);
+    struct iovec piece = piece_of(from, n);
     if (k->path == GCM_VAES)
-        vaes_seal(k, nonce, aad, aad_n, from, n, to, ret_tag);
+        vaes_seal(k, nonce, aad, aad_n, &piece, n, to, ret_tag);
     else
-        check(wc_AesGcmEncrypt(k->wolfcrypt, to, from, (word32)n, roomy(nonce).at, GCM_NONCE_BYTES, ret_tag, GCM_TAG_BYTES, aad,
-                               (word32)aad_n) == 0);
+        wolfcrypt_seal(k, nonce, aad, aad_n, from, n, to, ret_tag);
 }
 
 bool gcm_open(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n, const uint8_t *from,
               size_t n, uint8_t *to, const uint8_t tag[GCM_TAG_BYTES]) {
     check(k->rounds && n <= GCM_TEXT_BYTES_MAX && aad_n <= GCM_TEXT_BYTES_MAX);
-    bool same = k->path == GCM_VAES ? vaes_open(k, nonce, aad, aad_n, from, n, to, tag)
-                                    : wc_AesGcmDecrypt(k->wolfcrypt, to, from, (word32)n, roomy(nonce).at, GCM_NONCE_BYTES, tag,
-                                                       GCM_TAG_BYTES, aad, (word32)aad_n) == 0;
+    struct iovec piece = piece_of(from, n);
+    bool same = k->path == GCM_VAES ? vaes_open(k, nonce, aad, aad_n, &piece, n, to, tag)
+                                    : wolfcrypt_open(k, nonce, aad, aad_n, from, n, to, tag);
+    if (!same)
+        secret_wipe(to, n);
+    return same;
+}
+
+void gcm_seal_pieces(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n,
+                     const struct iovec *pieces, unsigned n_pieces, uint8_t *to, uint8_t ret_tag[GCM_TAG_BYTES]) {
+    size_t n = joint_n(pieces, n_pieces);
+    check(k->rounds && aad_n <= GCM_TEXT_BYTES_MAX);
+    if (k->path == GCM_VAES) {
+        vaes_seal(k, nonce, aad, aad_n, pieces, n, to, ret_tag);
+        return;
+    }
+    join(pieces, n_pieces, to);
+    wolfcrypt_seal(k, nonce, aad, aad_n, to, n, to, ret_tag);
+}
+
+bool gcm_open_pieces(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n,
+                     const struct iovec *pieces, unsigned n_pieces, uint8_t *to, const uint8_t tag[GCM_TAG_BYTES]) {
+    size_t n = joint_n(pieces, n_pieces);
+    check(k->rounds && aad_n <= GCM_TEXT_BYTES_MAX);
+    bool same;
+    if (k->path == GCM_VAES)
+        same = vaes_open(k, nonce, aad, aad_n, pieces, n, to, tag);
+    else {
+        join(pieces, n_pieces, to);
+        same = wolfcrypt_open(k, nonce, aad, aad_n, to, n, to, tag);
+    }
     if (!same)
         secret_wipe(to, n);
     return same;

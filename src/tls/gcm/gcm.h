@@ -28,16 +28,25 @@ struct gcm_key {
 #define GCM_KEY_NULL ((struct gcm_key){0})
 
 enum gcm_path gcm_path_best(void);
+/* Which path sessions take that are made from now on: the best one, unless a test or a benchmark chose. */
+enum gcm_path gcm_path_now(void);
+void gcm_path_force(enum gcm_path path);
 const char *gcm_path_text(enum gcm_path path);
 
 /* key_n is 16 or 32. A path that this CPU cannot do is the caller's mistake. -ENOMEM; what was in k is not looked at. */
 int gcm_key_init(struct gcm_key *k, enum gcm_path path, const uint8_t *key, size_t key_n) must_check;
 void gcm_key_deinit(struct gcm_key *k); /* wipes */
-/* Is it made of these bytes? GCM_VAES only. In constant time for a given length. */
-bool gcm_key_is(const struct gcm_key *k, const uint8_t *key, size_t key_n);
 
 void gcm_seal(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n, const uint8_t *from,
               size_t n, uint8_t *to, uint8_t ret_tag[GCM_TAG_BYTES]);
 /* false: not what was sealed; the n bytes of `to` are wiped. */
 bool gcm_open(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n, const uint8_t *from,
               size_t n, uint8_t *to, const uint8_t tag[GCM_TAG_BYTES]) must_check;
+
+/* The same for a text that lies in pieces, any of them empty; `to` is in one, and overlaps none of them. Our own path works
+ * straight from the pieces; wolfCrypt's joins them in `to` first. */
+struct iovec;
+void gcm_seal_pieces(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n,
+                     const struct iovec *pieces, unsigned n_pieces, uint8_t *to, uint8_t ret_tag[GCM_TAG_BYTES]);
+bool gcm_open_pieces(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n,
+                     const struct iovec *pieces, unsigned n_pieces, uint8_t *to, const uint8_t tag[GCM_TAG_BYTES]) must_check;

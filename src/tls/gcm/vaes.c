@@ -12,12 +12,13 @@
  * above, and a swap of halves, which is the 1.
  *
  * No table is indexed and no branch taken by key or text. Round keys and powers are read where they lie; key stream is in
- * registers only; the last bytes of a text pass through a buffer on the stack, which is wiped. What the compiler leaves in
- * registers and spill slots (a hash under way, the mask of a tag) is not. */
+ * registers only; the last bytes of a text, and batches that two pieces share, pass through buffers on the stack, which are wiped.
+ * What the compiler leaves in registers and spill slots (a hash under way, the mask of a tag) is not. */
 #include <cpuid.h>
 #include <immintrin.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/secret.h>
@@ -170,16 +171,6 @@ VAES void vaes_expand(struct gcm_key *k, const uint8_t *key, size_t key_n) {
     store(k->powers[GCM_POWERS - 1], h);
     for (int i = GCM_POWERS - 2; i >= 0; i--)
         store(k->powers[i], power = multiply(power, h));
-}
-
-/* The first round keys of AES are its key. */
-VAES bool vaes_key_is(const struct gcm_key *k, const uint8_t *key, size_t key_n) {
-    if (k->rounds != key_n / 4 + 6)
-        return false;
-    __m128i difference = load(key) ^ load(k->round_keys[0]);
-    if (key_n > BLOCK)
-        difference |= load(key + BLOCK) ^ load(k->round_keys[1]);
-    return _mm_testz_si128(difference, difference);
 }
 
 /* The hash under way: what is summed up, and the value that the first block of the next sum takes along. */
@@ -352,13 +343,55 @@ VAES_INLINE void rest_half(const struct gcm_key *k, unsigned rounds, __m256i *co
         rest_part(r, seal, a);
 }
 
-/* Both directions: they differ in whether what is hashed stands before or behind the cipher. */
+/* Where the text stands that is to be worked on: in pieces, one behind the other. */
+struct cursor {
+    const struct iovec *piece;
+    size_t at;
+};
+
+static void cursor_copy(struct cursor *c, uint8_t *to, size_t n) {
+    while (n) {
+        size_t n_now = min_of(n, c->piece->iov_len - c->at);
+        if (n_now)
+            memcpy(to, (const uint8_t *)c->piece->iov_base + c->at, n_now);
+        to += n_now;
+        n -= n_now;
+        c->at += n_now;
+        if (n) {
+            c->piece++;
+            c->at = 0;
+        }
+    }
+}
+
+/* The next bytes, n at most (a multiple of a batch, or less than one): as they lie, in whole batches or all of them, where a
+ * piece has so many; else one batch or the last bytes, put together in `joint`. */
+static inline const uint8_t *cursor_take(struct cursor *c, size_t n, uint8_t joint[BATCH], size_t *ret_n) {
+    while (c->at == c->piece->iov_len) {
+        c->piece++;
+        c->at = 0;
+    }
+    const uint8_t *at = (const uint8_t *)c->piece->iov_base + c->at;
+    size_t n_piece = c->piece->iov_len - c->at, n_now = n_piece >= n ? n : n_piece - n_piece % BATCH;
+    if (n_now) {
+        c->at += n_now;
+        *ret_n = n_now;
+        return at;
+    }
+    *ret_n = min_of(n, (size_t)BATCH);
+    cursor_copy(c, joint, *ret_n);
+    return joint;
+}
+
+/* Both directions: they differ in whether what is hashed stands before or behind the cipher. n is what the pieces hold. */
 VAES_INLINE void work(const struct gcm_key *k, bool seal, unsigned rounds, const uint8_t *nonce, const uint8_t *aad, size_t aad_n,
-                      const uint8_t *from, size_t n, uint8_t *to, uint8_t *ret_tag) {
-    uint8_t first[BLOCK] = {[BLOCK - 1] = 1};
+                      const struct iovec *pieces, size_t n, uint8_t *to, uint8_t *ret_tag) {
+    uint8_t first[BLOCK] = {[BLOCK - 1] = 1}, joint[BATCH];
     memcpy(first, nonce, GCM_NONCE_BYTES);
     __m128i start = load(first), mask = encrypt_block(k, rounds, start);
     __m256i counters = _mm256_add_epi32(_mm256_broadcastsi128_si256(reversed(start)), _mm256_set_epi32(0, 0, 0, 2, 0, 0, 0, 1));
+    struct cursor cursor = {pieces, 0};
+    bool joined = false;
     size_t n_whole = n - n % BATCH, n_rest = n % BATCH;
     /* The rest, and the block of lengths behind it, are one sum; in a short text with the associated data before it as well. */
     size_t n_last = blocks_of(n_rest) + (blocks_of(n_rest) < GCM_POWERS);
@@ -366,43 +399,55 @@ VAES_INLINE void work(const struct gcm_key *k, bool seal, unsigned rounds, const
     hash_aad(&h, k, aad, aad_n, n_whole ? 0 : n_last);
     if (n_whole) {
         __m128i value = _mm256_castsi256_si128(h.before);
-        if (seal)
-            batch(k, rounds, &counters, from, to, false, NULL, &value);
-        for (size_t at = seal ? BATCH : 0; at < n_whole; at += BATCH)
-            batch(k, rounds, &counters, from + at, to + at, true, seal ? to + at - BATCH : from + at, &value);
+        for (size_t done = 0, n_run; done < n_whole; done += n_run) {
+            const uint8_t *from = cursor_take(&cursor, n_whole - done, joint, &n_run);
+            joined |= from == joint;
+            size_t at = 0;
+            if (seal && done == 0) {
+                batch(k, rounds, &counters, from, to, false, NULL, &value);
+                at = BATCH;
+            }
+            for (; at < n_run; at += BATCH)
+                batch(k, rounds, &counters, from + at, to + done + at, true, seal ? to + done + at - BATCH : from + at, &value);
+        }
         hash_begin(&h, value);
         if (seal) {
             hash_bytes(&h, to + n_whole - BATCH, BATCH, k->powers[0]);
             hash_begin(&h, reduce(&h.sum));
         }
     }
-    struct rest r = {from + n_whole, to + n_whole, n_rest, k->powers[GCM_POWERS - n_last], &h};
+    struct rest r = {NULL, to + n_whole, n_rest, k->powers[GCM_POWERS - n_last], &h};
+    if (r.n) {
+        r.from = cursor_take(&cursor, r.n, joint, &n_rest);
+        joined |= r.from == joint;
+        rest_half(k, rounds, &counters, seal, &r);
+    }
     if (r.n)
         rest_half(k, rounds, &counters, seal, &r);
-    if (r.n)
-        rest_half(k, rounds, &counters, seal, &r);
-    if (n_last == blocks_of(n_rest)) /* no power was left for the lengths */
+    if (n_last == blocks_of(n % BATCH)) /* no power was left for the lengths */
         hash_begin(&h, reduce(&h.sum));
     __m128i bits = _mm_set_epi64x((long long)aad_n * 8, (long long)n * 8);
     sum_add(&h.sum, only_low(bits) ^ h.before, only_low(load(k->powers[GCM_POWERS - 1])));
     store(ret_tag, reversed(reduce(&h.sum)) ^ mask);
+    if (seal && joined)
+        secret_wipe(joint, sizeof(joint));
 }
 
-VAES void vaes_seal(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const uint8_t *from, size_t n,
-                    uint8_t *to, uint8_t *ret_tag) {
+VAES void vaes_seal(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const struct iovec *pieces,
+                    size_t n, uint8_t *to, uint8_t *ret_tag) {
     if (k->rounds == 10)
-        work(k, true, 10, nonce, aad, aad_n, from, n, to, ret_tag);
+        work(k, true, 10, nonce, aad, aad_n, pieces, n, to, ret_tag);
     else
-        work(k, true, GCM_ROUNDS_MAX, nonce, aad, aad_n, from, n, to, ret_tag);
+        work(k, true, GCM_ROUNDS_MAX, nonce, aad, aad_n, pieces, n, to, ret_tag);
 }
 
-VAES bool vaes_open(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const uint8_t *from, size_t n,
-                    uint8_t *to, const uint8_t *tag) {
+VAES bool vaes_open(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const struct iovec *pieces,
+                    size_t n, uint8_t *to, const uint8_t *tag) {
     uint8_t expected[BLOCK];
     if (k->rounds == 10)
-        work(k, false, 10, nonce, aad, aad_n, from, n, to, expected);
+        work(k, false, 10, nonce, aad, aad_n, pieces, n, to, expected);
     else
-        work(k, false, GCM_ROUNDS_MAX, nonce, aad, aad_n, from, n, to, expected);
+        work(k, false, GCM_ROUNDS_MAX, nonce, aad, aad_n, pieces, n, to, expected);
     __m128i difference = load(expected) ^ load(tag);
     return _mm_testz_si128(difference, difference);
 }

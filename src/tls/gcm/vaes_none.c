@@ -8,14 +8,12 @@ bool vaes_usable(void) { return false; }
 
 void vaes_expand(struct gcm_key *k, const uint8_t *key, size_t key_n) { unreachable_because("no VAES on this CPU"); }
 
-void vaes_seal(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const uint8_t *from, size_t n,
-               uint8_t *to, uint8_t *ret_tag) {
+void vaes_seal(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const struct iovec *pieces,
+               size_t n, uint8_t *to, uint8_t *ret_tag) {
     unreachable_because("no VAES on this CPU");
 }
 
-bool vaes_open(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const uint8_t *from, size_t n,
-               uint8_t *to, const uint8_t *tag) {
+bool vaes_open(const struct gcm_key *k, const uint8_t *nonce, const uint8_t *aad, size_t aad_n, const struct iovec *pieces,
+               size_t n, uint8_t *to, const uint8_t *tag) {
     unreachable_because("no VAES on this CPU");
 }
-
-bool vaes_key_is(const struct gcm_key *k, const uint8_t *key, size_t key_n) { return false; }

@@ -6,6 +6,7 @@
  * changed; texts that end where the next page may not be read. A path that this CPU lacks is left out, and said so. */
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <wolfssl/options.h>
 
 #include <wolfssl/wolfcrypt/aes.h>
@@ -347,29 +348,70 @@ static void test_tampered(void **state) {
 }
 
 static void test_keys(void **state) {
-    uint8_t key[32], other[32];
+    uint8_t key[32];
     struct gcm_key g;
     pattern(key, 32, 3);
-    for (unsigned key_n = 16; key_n <= 32; key_n += 16) {
-        if (!has(GCM_VAES))
-            break;
-        assert_int_equal(gcm_key_init(&g, GCM_VAES, key, key_n), 0);
-        assert_true(gcm_key_is(&g, key, key_n));
-        assert_false(gcm_key_is(&g, key, 48 - key_n));
-        for (size_t i = 0; i < key_n; i++) {
-            memcpy(other, key, 32);
-            other[i] ^= 0x80;
-            assert_false(gcm_key_is(&g, other, key_n));
+    for (unsigned key_n = 16; key_n <= 32; key_n += 16)
+        for (int path = 0; path < PATHS; path++) {
+            if (!has(path))
+                continue;
+            assert_int_equal(gcm_key_init(&g, (enum gcm_path)path, key, key_n), 0);
+            gcm_key_deinit(&g);
+            gcm_key_deinit(&g);
+            assert_wiped((const uint8_t *)&g, sizeof(g));
         }
-        gcm_key_deinit(&g);
-        assert_wiped((const uint8_t *)&g, sizeof(g));
-        assert_false(gcm_key_is(&g, key, key_n));
+}
+
+/* The same text whole and in pieces, cut anywhere, some of them empty, is sealed and opened to the same bytes. */
+static void one_in_pieces(struct rng *rng, int path, size_t n) {
+    enum { PIECES = 24 };
+    uint8_t nonce[12], tag[16], tag_whole[16], aad[5] = {1, 2, 3, 4, 5};
+    struct iovec pieces[PIECES];
+    unsigned n_pieces = 0;
+    struct gcm_key g;
+    key_of_pattern(&g, path, rng_below(rng, 2) ? 32 : 16, nonce);
+    rng_secret(plain, n);
+    for (int open = 0; open < 2; open++) {
+        uint8_t *text = open ? sealed : plain;
+        size_t at = 0, longest = rng_below(rng, 3) ? 700 : 20000;
+        for (n_pieces = 0; n_pieces < PIECES - 1; n_pieces++) {
+            size_t n_now = min_of(rng_below(rng, 4) ? rng_below(rng, longest) : rng_below(rng, 20), n - at);
+            pieces[n_pieces] = (struct iovec){.iov_base = n_now ? text + at : NULL, .iov_len = n_now};
+            at += n_now;
+        }
+        pieces[n_pieces++] = (struct iovec){.iov_base = text + at, .iov_len = n - at};
+        if (!open) {
+            gcm_seal(&g, nonce, aad, sizeof(aad), plain, n, sealed, tag_whole);
+            opened[n] = 0x5a;
+            gcm_seal_pieces(&g, nonce, aad, sizeof(aad), pieces, n_pieces, opened, tag);
+            assert_memory_equal(opened, sealed, n);
+            assert_memory_equal(tag, tag_whole, sizeof(tag));
+        } else {
+            memset(opened, 0, n);
+            assert_true(gcm_open_pieces(&g, nonce, aad, sizeof(aad), pieces, n_pieces, opened, tag));
+            assert_memory_equal(opened, plain, n);
+            tag[rng_below(rng, 16)] ^= 1;
+            assert_false(gcm_open_pieces(&g, nonce, aad, sizeof(aad), pieces, n_pieces, opened, tag));
+            assert_wiped(opened, n);
+        }
+        assert_int_equal(opened[n], 0x5a);
     }
-    assert_int_equal(gcm_key_init(&g, GCM_WOLFCRYPT, key, 32), 0);
-    assert_false(gcm_key_is(&g, key, 32));
     gcm_key_deinit(&g);
-    gcm_key_deinit(&g);
-    assert_wiped((const uint8_t *)&g, sizeof(g));
+}
+
+static void test_pieces(void **state) {
+    struct rng rng;
+    uint64_t seed;
+    rng_secret(&seed, sizeof(seed));
+    print_message("seed %#llx\n", (unsigned long long)seed);
+    rng_seed(&rng, seed);
+    for (int path = 0; path < PATHS; path++)
+        if (has(path)) {
+            for (size_t n = 0; n < 1100; n++)
+                one_in_pieces(&rng, path, n);
+            for (int i = 0; i < 300; i++)
+                one_in_pieces(&rng, path, rng_below(&rng, 20000));
+        }
 }
 
 static void init_odd(void *key) {
@@ -398,6 +440,10 @@ static void test_choice(void **state) {
             vaes = strstr(line, " vaes ") && strstr(line, " vpclmulqdq ") && strstr(line, " avx2 ");
     fclose(f);
     assert_int_equal(gcm_path_best(), vaes ? GCM_VAES : GCM_WOLFCRYPT);
+    assert_int_equal(gcm_path_now(), gcm_path_best());
+    gcm_path_force(GCM_WOLFCRYPT);
+    assert_int_equal(gcm_path_now(), GCM_WOLFCRYPT);
+    gcm_path_force(gcm_path_best());
     assert_string_equal(gcm_path_text(GCM_VAES), "AES-GCM with VAES");
     assert_string_not_equal(gcm_path_text(GCM_WOLFCRYPT), gcm_path_text(GCM_VAES));
 }
@@ -407,6 +453,7 @@ int main(void) {
         cmocka_unit_test(test_published), cmocka_unit_test(test_small_lengths), cmocka_unit_test(test_long),
         cmocka_unit_test(test_random),    cmocka_unit_test(test_page_ends),     cmocka_unit_test(test_tampered),
         cmocka_unit_test(test_keys),      cmocka_unit_test(test_misuse),        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_pieces),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
