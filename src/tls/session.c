@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * tls/session.c - see tls/session.h
  *
- * The library reads and writes through session_receive and session_send, which move bytes from `in` and to `out`; it
- * never waits. It makes the handshake only: with its end, `channel` takes the traffic secrets over and the library's object goes,
- * so an open session is small. Who the peer is decides session_judge, in the middle of the handshake: on a refusal the right alert
- * goes out and the library gives up, so no peer ever gets a Finished from us whom we do not trust. Invariant: state OPEN implies
- * that session_judge trusted the peer (or it is a web session's client and showed no certificate), that both sides chose "h2", and
- * TLS 1.3. Every way out of HANDSHAKE goes through advance(), which checks the three again. The library has neither opened nor
- * sealed anything under the application's keys by then: no tickets, no early data, no KeyUpdate (session_send), and it reads record
- * by record. */
+ * The library makes the handshake. It reads and writes through session_receive and session_send, which move bytes from `in` and to
+ * `out`, and never waits. At the handshake's end `channel` goes on with the traffic secrets, and the library's object is freed.
+ * Who the peer is decides session_judge, in the middle of the handshake: on a refusal the right alert goes out and the library
+ * gives up, so no peer ever gets a Finished from us whom we do not trust.
+ *
+ * Invariant: state OPEN implies that session_judge trusted the peer (or it is a web session's client and showed no
+ * certificate), that both sides chose "h2", and TLS 1.3. Every way out of HANDSHAKE goes through advance(), which checks the
+ * three again.
+ * Invariant: at that point the library has neither sealed nor opened anything under the application's keys: no tickets, no early
+ * data; it reads record by record, and refuses messages behind a Finished in its record (test_handover). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,9 +29,6 @@
 #include "library.h"
 #include "session_private.h"
 #include "web.h"
-
-/* The only encrypted record of this length: five bytes of handshake message. */
-enum { KEY_UPDATE_RECORD_BYTES = 5 + RECORD_OVERHEAD };
 
 /* Alerts of RFC 8446 6.2 that we choose ourselves. */
 enum {
@@ -80,10 +79,6 @@ int session_send(WOLFSSL *ssl, char *bytes, int n, void *session) {
     struct tls_session *s = session;
     if (s->muted || n <= 0)
         return n;
-    /* A peer may put a KeyUpdate behind its Finished, in one record, and the library would answer it. We could not go on from
-     * there: what is sealed under the first key is ours to count. */
-    if (s->channel && n == KEY_UPDATE_RECORD_BYTES)
-        return WOLFSSL_CBIO_ERR_GENERAL;
     return bufq_append(s->out, bytes, (size_t)n) == 0 ? n : WOLFSSL_CBIO_ERR_WANT_WRITE; /* it waits in the library */
 }
 
@@ -345,6 +340,8 @@ int tls_session_close(struct tls_session *s) {
         return s->state == SESSION_FAILED ? (int)s->failure : TLS_BROKEN;
     return carried(s, channel_close(s->channel));
 }
+
+void session_limit(struct tls_session *s, uint64_t key_records) { channel_limit(s->channel, key_records); }
 
 struct tls_credential *tls_session_credential(const struct tls_session *s) {
     return s->context->credential;

@@ -25,6 +25,8 @@ int session_receive(WOLFSSL *ssl, char *to, int n, void *session);
 int session_send(WOLFSSL *ssl, char *bytes, int n, void *session);
 int session_judge(int library_opinion, WOLFSSL_X509_STORE_CTX *store);
 
+void session_limit(struct tls_session *s, uint64_t key_records); /* for tests, of an open one: KeyUpdates come sooner */
+
 /* Static texts for what the library or the peer said. */
 const char *library_error_text(int error);
 const char *alert_text(int code);
