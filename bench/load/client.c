@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <ringwall/base/check.h>
@@ -28,10 +29,11 @@ struct conn {
     bool open, ending;
     struct load_head head;
     size_t head_left;
-    uint64_t to_send;  /* bytes beyond the head */
-    uint64_t received; /* of the answer that is under way */
-    uint64_t bytes;    /* received or, for SINK, sent: within the measured time */
-    uint64_t *due;     /* when the outstanding requests were due, a ring */
+    struct iovec iov[2]; /* what is being sent */
+    uint64_t to_send;    /* bytes beyond the head */
+    uint64_t received;   /* of the answer that is under way */
+    uint64_t bytes;      /* received or, for SINK, sent: within the measured time */
+    uint64_t *due;       /* when the outstanding requests were due, a ring */
     unsigned first, n_due;
 };
 
@@ -160,13 +162,12 @@ static void on_sent(struct ring_op *op, int n, const uint8_t *bytes, bool more) 
 static void turn(struct conn *k) {
     if (!k->open || k->ending || ring_op_busy(&k->send) || (k->head_left == 0 && k->to_send == 0))
         return;
-    struct iovec iov[2];
     unsigned n = 0;
     if (k->head_left > 0)
-        iov[n++] = (struct iovec){(uint8_t *)&k->head + sizeof(k->head) - k->head_left, k->head_left};
+        k->iov[n++] = (struct iovec){(uint8_t *)&k->head + sizeof(k->head) - k->head_left, k->head_left};
     if (k->to_send > 0)
-        iov[n++] = (struct iovec){load_bytes, (size_t)min_of(k->to_send, (uint64_t)LOAD_CHUNK)};
-    ring_send(k->c->ring, &k->send, k->fd, iov, n, on_sent);
+        k->iov[n++] = (struct iovec){load_bytes, (size_t)min_of(k->to_send, (uint64_t)LOAD_CHUNK)};
+    ring_send(k->c->ring, &k->send, k->fd, k->iov, n, on_sent);
 }
 
 static void on_connected(struct ring_op *op, int n, const uint8_t *bytes, bool more) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <ringwall/base/check.h>
@@ -18,6 +19,7 @@ struct conn {
     struct ring_op recv, send, close;
     int fd;
     struct load_head head;
+    struct iovec iov;  /* what is being sent */
     size_t got;        /* of the head */
     size_t in_request; /* bytes of a request that is not whole yet */
     uint64_t owed;     /* bytes to send; UINT64_MAX: for ever */
@@ -59,8 +61,8 @@ static void conn_turn(struct conn *c) {
             conn_end(c);
         return;
     }
-    struct iovec iov = {.iov_base = load_bytes, .iov_len = (size_t)min_of(c->owed, (uint64_t)LOAD_CHUNK)};
-    ring_send(c->ring, &c->send, c->fd, &iov, 1, on_sent);
+    c->iov = (struct iovec){.iov_base = load_bytes, .iov_len = (size_t)min_of(c->owed, (uint64_t)LOAD_CHUNK)};
+    ring_send(c->ring, &c->send, c->fd, &c->iov, 1, on_sent);
 }
 
 /* 0, or 1: no such head. */

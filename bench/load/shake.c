@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <time.h>
 
 #include <ringwall/base/check.h>
@@ -92,11 +91,9 @@ static void on_sent(struct ring_op *op, int n, const uint8_t *bytes, bool more) 
 }
 
 static void flush(struct shake *s) {
-    struct iovec iov[RING_IOV_MAX];
     if (s->over || ring_op_busy(&s->send) || s->out.n_bytes == 0)
         return;
-    unsigned n = bufq_iov(&s->out, iov, RING_IOV_MAX);
-    ring_send(s->all->ring, &s->send, s->fd, iov, n, on_sent);
+    ring_send_queue(s->all->ring, &s->send, s->fd, &s->out, on_sent);
 }
 
 /* What the ciphertext that has come says. */

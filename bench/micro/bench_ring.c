@@ -36,6 +36,7 @@ struct server {
 };
 struct echo {
     struct ring_op recv, send;
+    struct iovec iov;
     int fd;
     size_t at, n; /* bytes to send back: [at, at + n) */
     uint8_t bytes[2 * MESSAGE_MAX];
@@ -94,8 +95,8 @@ static void on_sent(struct ring_op *op, int n, const uint8_t *bytes, bool more) 
 static void ring_echo(struct echo *e) {
     if (!e->n || ring_op_busy(&e->send))
         return;
-    struct iovec iov = {e->bytes + e->at, e->n};
-    ring_send(ring, &e->send, e->fd, &iov, 1, on_sent);
+    e->iov = (struct iovec){e->bytes + e->at, e->n};
+    ring_send(ring, &e->send, e->fd, &e->iov, 1, on_sent);
 }
 static void on_received(struct ring_op *op, int n, const uint8_t *bytes, bool more) {
     struct echo *e = container_of(op, struct echo, recv);

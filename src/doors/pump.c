@@ -3,7 +3,6 @@
 #include "pump.h"
 
 #include <string.h>
-#include <sys/uio.h>
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
@@ -56,8 +55,8 @@ static void pump_sent(struct ring_op *op, int n, const uint8_t *bytes unused_arg
 }
 
 static void pump_send(struct pump *p) {
-    struct iovec iov = {p->out.at + p->out_at, p->out_n - p->out_at};
-    ring_send(p->ring, &p->send, p->fd, &iov, 1, pump_sent);
+    p->sending = (struct iovec){p->out.at + p->out_at, p->out_n - p->out_at};
+    ring_send(p->ring, &p->send, p->fd, &p->sending, 1, pump_sent);
 }
 
 void pump_flush(struct pump *p) {

@@ -5,6 +5,8 @@
  * under way at a time: a peer that does not read stops the machine, and pump_stalled_ns tells for how long. */
 #pragma once
 
+#include <sys/uio.h>
+
 #include <ringwall/base/secret.h>
 #include <ringwall/ring/ring.h>
 
@@ -25,6 +27,7 @@ struct pump {
     struct ring_op recv, send;
     struct secret out;
     size_t out_at, out_n;
+    struct iovec sending;
     uint64_t heard_ns, send_ns; /* last bytes from the peer; since when the bytes in `out` wait */
     bool inside;                /* the machine runs: it is drained later */
     bool last_words, closing, is_gone;

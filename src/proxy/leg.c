@@ -5,7 +5,6 @@
 #include "leg.h"
 
 #include <errno.h>
-#include <sys/uio.h>
 
 #include <ringwall/base/check.h>
 #include <ringwall/wire/hbone.h>
@@ -140,9 +139,7 @@ static void leg_write_socket(struct leg *l) {
     if (!l->tcp.connected || ring_op_busy(&l->tcp.send) || l->write_ended)
         return;
     if (l->out.n_bytes) {
-        struct iovec iov[RING_IOV_MAX];
-        unsigned n = bufq_iov(&l->out, iov, RING_IOV_MAX);
-        ring_send(leg_ring(l), &l->tcp.send, l->tcp.fd, iov, n, leg_sent);
+        ring_send_queue(leg_ring(l), &l->tcp.send, l->tcp.fd, &l->out, leg_sent);
     } else if (l->end_wanted)
         ring_shutdown_write(leg_ring(l), &l->tcp.send, l->tcp.fd, leg_shut);
 }

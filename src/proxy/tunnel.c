@@ -204,9 +204,7 @@ static void tunnel_sent(struct ring_op *op, int n, const uint8_t *bytes, bool mo
 static void tunnel_send(struct tunnel *t) {
     if (ring_op_busy(&t->send) || t->out.n_bytes == 0 || t->socket_lost)
         return;
-    struct iovec iov[RING_IOV_MAX];
-    unsigned n = bufq_iov(&t->out, iov, RING_IOV_MAX);
-    ring_send(t->worker->ring, &t->send, t->fd, iov, n, tunnel_sent);
+    ring_send_queue(t->worker->ring, &t->send, t->fd, &t->out, tunnel_sent);
 }
 
 static void tunnel_sent(struct ring_op *op, int n, const uint8_t *bytes unused_arg, bool more unused_arg) {

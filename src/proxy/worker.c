@@ -97,9 +97,12 @@ static int worker_make(struct worker *w, char why[256]) {
         rng_seed(&w->rng, o->seed);
     else
         rng_seed_random(&w->rng);
-    struct ring_options ring = {
-        .n_entries = RING_ENTRIES, .n_recv_buffers = RING_RECV_BUFFERS, .recv_buffer_bytes = RING_RECV_BUFFER_BYTES};
-    int r = ring_new(&ring, &w->ring, why);
+    w->buffers = buf_pool_new(o->buffers_max);
+    struct ring_options ring = {.n_entries = RING_ENTRIES,
+                                .n_recv_buffers = RING_RECV_BUFFERS,
+                                .recv_buffer_bytes = RING_RECV_BUFFER_BYTES,
+                                .pool = w->buffers};
+    int r = w->buffers ? ring_new(&ring, &w->ring, why) : 0;
     if (r < 0)
         return err_trace(r);
     r = notebook_init(&w->notebook, o->flows_max);
@@ -111,7 +114,6 @@ static int worker_make(struct worker *w, char why[256]) {
     w->tunnels = pool_new(TUNNEL_MAGIC, sizeof(struct tunnel), o->tunnels_max);
     w->hops = pool_new(HOP_MAGIC, sizeof(struct hop), o->tunnels_max);
     w->rejects = pool_new(REJECT_MAGIC, REJECT_BYTES, REJECTS_MAX);
-    w->buffers = buf_pool_new(o->buffers_max);
     w->h2 = (struct h2_shared){.pool = w->buffers, .windows_max = o->buffers_max / WINDOWS_SHARE * BUF_CHUNK_BYTES};
     w->sources = sources_new(SOURCES_TRACKED, o->handshakes_per_s, rng_u64(&w->rng));
     w->history = history_new(HISTORY_DENIALS_MAX, HISTORY_CONTACTS_MAX);
@@ -184,11 +186,11 @@ struct worker *worker_free(struct worker *w) {
     pool_free(w->tunnels);
     pool_free(w->hops);
     pool_free(w->rejects);
-    buf_pool_free(w->buffers);
     sources_free(w->sources);
     history_free(w->history);
     ejected_free(w->ejected);
     ring_free(w->ring);
+    buf_pool_free(w->buffers);
     if (w->drain_reply)
         mailbox_unref(w->drain_reply);
     free(w->scratch_in);

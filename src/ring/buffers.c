@@ -7,13 +7,20 @@
  * none was (a kernel that says ENOBUFS though it has buffers, or whose data we have not reaped yet) it waits for
  * RING_STARVED_NS. So each retry is paid for by progress or by time, and the ring never spins.
  *
+ * Buffers are chunks of the owner's pool, if it gave one: who keeps a reference to the chunk keeps the buffer, and another
+ * chunk takes its place. When the pool has none the buffer goes dark, and receives wait in line as above.
+ *
  * Few are lit, that is, given to the kernel. The kernel uses them in turn, so with many lit, bulk data runs through more memory
  * than the cache holds before anything is sent on, which costs more than all retries. So shortage lights more only while
  * buffers come back mostly empty: many sockets, short messages.
  *
- * Fairness: one socket with endless data could take every buffer in every turn. A trigger of a multishot may take a part of
- * the buffers only, where the kernel has such a cap; and a starved receive comes back as a single shot for one buffer, so
- * that all in the line get one before any gets two. Entries run when they are submitted, ahead of armed multishots. */
+ * A socket with much to say uses up all that are lit in one go, which ends its multishot. From then on it is read in single shots
+ * of as many buffers as it fills (a bundle, one completion), until it has little to say again. Not by a multishot with bundles and
+ * a cap: Linux 6.18 forgets that a socket has ended when the end was there before the last of the bytes were taken.
+ *
+ * Fairness: one socket with endless data could take every buffer in every turn. So when several are starved each comes back as a
+ * single shot for one buffer, so that all in the line get one before any gets two. Entries run when they are submitted, ahead
+ * of armed multishots. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -22,38 +29,73 @@
 
 #include "private.h"
 
+uint8_t *recv_buffer_bytes(const struct ring *r, unsigned id) {
+    const struct recv_buffers *b = &r->buffers;
+    return b->pool ? buf_chunk_bytes(b->chunks[id]) : b->bytes + (size_t)id * b->bytes_each;
+}
+
+unsigned recv_buffer_next(const struct ring *r, unsigned id) {
+    const struct recv_buffers *b = &r->buffers;
+    unsigned at = (b->place[id] + 1U) & (b->n - 1);
+    check(b->place[b->given[at]] == at);
+    return b->given[at];
+}
+
+/* False: there is no memory for it. */
+static bool has_memory(struct recv_buffers *b, unsigned id) {
+    return !b->pool || b->chunks[id] || (b->chunks[id] = buf_chunk_acquire(b->pool));
+}
+
 static void give(struct ring *r, unsigned id) {
     struct recv_buffers *b = &r->buffers;
-    io_uring_buf_ring_add(b->queue, b->bytes + (size_t)id * b->bytes_each, b->bytes_each, (unsigned short)id,
-                          io_uring_buf_ring_mask(b->n), 0);
+    unsigned at = b->n_given++ & (b->n - 1);
+    b->given[at] = (uint16_t)id;
+    b->place[id] = (uint16_t)at;
+    io_uring_buf_ring_add(b->queue, recv_buffer_bytes(r, id), b->bytes_each, (unsigned short)id, io_uring_buf_ring_mask(b->n), 0);
     io_uring_buf_ring_advance(b->queue, 1);
 }
 
-static void light(struct ring *r) {
+void recv_buffers_light(struct ring *r) {
     struct recv_buffers *b = &r->buffers;
-    while (b->n - b->n_dark < b->n_lit)
+    while (b->n - b->n_dark < b->n_lit && has_memory(b, b->dark[b->n_dark - 1])) {
         give(r, b->dark[--b->n_dark]);
+        b->returned_count++; /* good news for the starved */
+    }
 }
 
-int recv_buffers_init(struct ring *r, unsigned n, unsigned bytes_each) {
-    struct recv_buffers *b = &r->buffers;
-    size_t bytes = (size_t)n * bytes_each;
+static int own_memory(struct recv_buffers *b) {
+    size_t bytes = (size_t)b->n * b->bytes_each;
     uint8_t *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
         return err_origin(-errno);
-    *b = (struct recv_buffers){.bytes = at, .n = n, .bytes_each = bytes_each, .n_lit = min_of(n, (unsigned)RING_BUFFERS_LIT)};
-    b->trigger_bytes = (unsigned)max_of(min_of((size_t)b->n_lit * bytes_each / 4, (size_t)RING_RECV_TRIGGER), (size_t)bytes_each);
+    b->bytes = at;
     ignore_result(madvise(at, bytes, MADV_DONTDUMP)); /* applications' plaintext; an old kernel just dumps it */
+    return 0;
+}
+
+int recv_buffers_init(struct ring *r, const struct ring_options *o) {
+    struct recv_buffers *b = &r->buffers;
+    *b = (struct recv_buffers){
+        .pool = o->pool, .n = o->n_recv_buffers, .n_lit_max = o->n_recv_buffers, .bytes_each = o->recv_buffer_bytes};
+    if (b->pool)
+        b->n_lit_max = (unsigned)min_of((size_t)b->n, max_of(buf_pool_max(b->pool) / RING_POOL_PART, (size_t)1));
+    b->n_lit = min_of(b->n_lit_max, (unsigned)RING_BUFFERS_LIT);
+    int k = b->pool ? 0 : own_memory(b);
+    if (k < 0)
+        return err_trace(k);
     int failed = 0;
-    b->queue = io_uring_setup_buf_ring(&r->uring, n, RING_BUFFER_GROUP, 0, &failed);
+    b->queue = io_uring_setup_buf_ring(&r->uring, b->n, RING_BUFFER_GROUP, 0, &failed);
     if (!b->queue)
         return err_origin(failed ? failed : -ENOMEM);
-    b->dark = calloc(n, sizeof(*b->dark));
-    if (!b->dark)
+    b->dark = calloc(b->n, sizeof(*b->dark));
+    b->given = calloc(b->n, sizeof(*b->given));
+    b->place = calloc(b->n, sizeof(*b->place));
+    b->chunks = b->pool ? calloc(b->n, sizeof(struct buf_chunk *)) : NULL;
+    if (!b->dark || !b->given || !b->place || (b->pool && !b->chunks))
         return err_origin(-ENOMEM);
-    for (unsigned id = n; id > 0; id--)
+    for (unsigned id = b->n; id > 0; id--)
         b->dark[b->n_dark++] = (uint16_t)(id - 1);
-    light(r);
+    recv_buffers_light(r);
     return 0;
 }
 
@@ -64,17 +106,32 @@ void recv_buffers_deinit(struct ring *r) {
             io_uring_free_buf_ring(&r->uring, b->queue, b->n, RING_BUFFER_GROUP)); /* the ring's end frees it at the latest */
     if (b->bytes)
         munmap(b->bytes, (size_t)b->n * b->bytes_each);
+    for (unsigned id = 0; b->chunks && id < b->n; id++)
+        buf_chunk_unref(b->chunks[id]);
+    free(b->chunks);
+    free(b->given);
+    free(b->place);
     free(b->dark);
     *b = (struct recv_buffers){0};
+}
+
+/* Takes the memory of a buffer that somebody keeps away from it, or all memory if it goes dark. */
+static void let_go(struct recv_buffers *b, unsigned id, bool dark) {
+    if (b->pool && (dark || buf_chunk_is_shared(b->chunks[id])))
+        b->chunks[id] = buf_chunk_unref(b->chunks[id]);
 }
 
 void recv_buffers_return(struct ring *r, unsigned id) {
     struct recv_buffers *b = &r->buffers;
     check(id < b->n);
-    if (b->n - b->n_dark > b->n_lit)
+    bool dark = b->n - b->n_dark > b->n_lit;
+    let_go(b, id, dark);
+    if (dark || !has_memory(b, id)) {
         b->dark[b->n_dark++] = (uint16_t)id;
-    else
-        give(r, id);
+        b->returned_count += dark;
+        return;
+    }
+    give(r, id);
     b->returned_count++;
 }
 
@@ -83,8 +140,8 @@ void recv_buffers_used(struct ring *r, unsigned n, size_t bytes) {
     b->n_peak = max_of(b->n_peak, n);
     bool bulk = bytes > (size_t)n * b->bytes_each / 2;
     if (b->short_now && !bulk) {
-        b->n_lit = min_of(b->n, b->n_lit * 2);
-        light(r);
+        b->n_lit = min_of(b->n_lit_max, b->n_lit * 2);
+        recv_buffers_light(r);
     } else if (b->short_now || r->now_ns >= b->look_ns) {
         if ((bulk || b->n_peak < b->n_lit / 4) && b->n_lit > RING_BUFFERS_LIT)
             b->n_lit /= 2; /* the surplus goes dark as it comes back */
@@ -107,7 +164,12 @@ static int probe_once(struct ring *r, enum recv_mode mode) {
         return err_origin(-errno);
     struct io_uring_sqe *sqe = io_uring_get_sqe(&r->uring);
     check(sqe); /* the ring is fresh */
-    io_uring_prep_recv_multishot(sqe, ours, NULL, mode == RECV_MULTISHOT_CAPPED ? r->buffers.trigger_bytes : 0, 0);
+    if (mode == RECV_BUNDLE) {
+        io_uring_prep_recv(sqe, ours, NULL, 0, 0);
+        sqe->ioprio |= IORING_RECVSEND_BUNDLE | IORING_RECVSEND_POLL_FIRST;
+    } else {
+        io_uring_prep_recv_multishot(sqe, ours, NULL, 0, 0);
+    }
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = RING_BUFFER_GROUP;
     int k = io_uring_submit(&r->uring);
@@ -130,6 +192,8 @@ static int probe_once(struct ring *r, enum recv_mode mode) {
 }
 
 int recv_mode_probe(struct ring *r, enum recv_mode best) {
+    if (best == RECV_BUNDLE && !(r->uring.features & IORING_FEAT_RECVSEND_BUNDLE))
+        best++;
     for (r->recv_mode = best; r->recv_mode < RECV_SINGLE; r->recv_mode++) {
         int k = probe_once(r, r->recv_mode);
         if (k != -EINVAL)
@@ -143,22 +207,26 @@ void recv_starve(struct ring *r, struct ring_op *op, bool no_buffer) {
     r->buffers.short_now = r->buffers.short_now || no_buffer;
     if (list_empty(&r->starved))
         r->starved_retry_ns = clock_mono_ns() + RING_STARVED_NS;
+    if (no_buffer && r->recv_mode == RECV_BUNDLE)
+        op->flags |= OP_BULK;
     op_set_place(op, OP_STARVED);
     list_push_back(&r->starved, &op->ready);
 }
 
 bool recv_may_feed(const struct ring *r) {
-    if (list_empty(&r->starved))
+    if (list_empty(&r->starved) || r->buffers.n == r->buffers.n_dark)
         return false;
     struct ring_op *first = list_entry(r->starved.next, struct ring_op, ready);
-    return details(first)->returned_count != r->buffers.returned_count || r->now_ns >= r->starved_retry_ns;
+    return first->own.n_returned != r->buffers.returned_count || r->now_ns >= r->starved_retry_ns;
 }
 
 void recv_feed_starved(struct ring *r) {
+    bool several = !list_empty(&r->starved) && r->starved.next != r->starved.prev;
     /* Not more than there are lit buffers: the others would only find the ring empty again. */
-    for (unsigned left = r->buffers.n_lit; left && recv_may_feed(r); left--) {
+    for (unsigned left = r->buffers.n - r->buffers.n_dark; left && recv_may_feed(r); left--) {
         struct ring_op *op = list_entry(list_pop_front(&r->starved), struct ring_op, ready);
-        op->flags |= OP_ONE_BUFFER;
+        if (several || !(op->flags & OP_BULK))
+            op->flags |= OP_ONE_BUFFER;
         ring_arm(r, op);
     }
     if (!list_empty(&r->starved) && r->now_ns >= r->starved_retry_ns)

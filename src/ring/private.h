@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include <liburing.h>
+#include <ringwall/base/buf.h>
 #include <ringwall/base/check.h>
 #include <ringwall/base/clock.h>
 #include <ringwall/base/err.h>
@@ -19,15 +20,16 @@
 #include "timer.h"
 
 enum {
-    OP_MAGIC = 0x72696e67,
-    RING_ENTRIES_MAX = 32768,      /* the kernel's own bound */
-    RING_BUFFERS_MAX = 32768,      /* likewise, for a buffer ring */
-    RING_BUFFER_GROUP = 0,         /* one group of provided buffers a ring */
-    RING_RECV_TRIGGER = 64 * 1024, /* most bytes that a multishot receive takes before other sockets get their turn */
-    RING_BUFFERS_LIT = 16,         /* buffers in use at first: few, so that they stay in the cache */
-    RING_DIM_NS = 1000000000,      /* so long with little use makes it fewer again */
-    RING_STARVED_NS = 1000000,     /* an op that found no buffer tries again after this, even when none came back */
-    RING_WAIT_S_MAX = 86400,       /* longest single wait: keeps the kernel's time arithmetic far from its end */
+    OP_MAGIC = 0x72,
+    RING_ENTRIES_MAX = 32768,  /* the kernel's own bound */
+    RING_BUFFERS_MAX = 32768,  /* likewise, for a buffer ring */
+    RING_BUFFER_GROUP = 0,     /* one group of provided buffers a ring */
+    RING_BUFFERS_LIT = 16,     /* buffers in use at first: few, so that they stay in the cache */
+    RING_POOL_PART = 8,        /* of a pool's chunks, at most one in so many is lit */
+    RING_DIM_NS = 1000000000,  /* so long with little use makes it fewer again */
+    RING_STARVED_NS = 1000000, /* an op that found no buffer tries again after this, even when none came back */
+    RING_MIN_WAIT_US = 50,     /* a wait for more than one completion is content with one after this */
+    RING_WAIT_S_MAX = 86400,   /* longest single wait: keeps the kernel's time arithmetic far from its end */
 };
 
 enum op_place {
@@ -41,36 +43,39 @@ enum {
     OP_PLACE_MASK = 7,
     OP_UNSENT_CANCEL = 8, /* in the kernel, and its cancellation waits for a submission entry; list ring.cancels */
     OP_ONE_BUFFER = 16,   /* was starved: this time it takes one buffer only */
+    OP_BULK = 32,         /* much comes: several buffers in one completion */
+    OP_EMPTIED = 64,      /* nothing was left: no use to look before something comes */
 };
 
 /* How receives are done here; the probe in buffers.c picks the best that the kernel can. */
 enum recv_mode {
-    RECV_MULTISHOT_CAPPED, /* multishot with a byte cap a trigger */
+    RECV_BUNDLE, /* multishot; a socket with much to say is read in single shots of several buffers each */
     RECV_MULTISHOT,
     RECV_SINGLE, /* multishot is played by re-arming */
 };
 
-struct op_details {
+/* What an entry of the submission queue points to. The kernel copies it when it takes the entry. */
+struct entry_memory {
     union {
-        struct iovec iov[RING_IOV_MAX];
         struct {
-            void *at;
-            size_t n;
-        } into;
+            struct msghdr header;
+            struct iovec pieces[RING_PIECES_MAX];
+        };
         struct sockaddr_in6 to; /* or a sockaddr_in in its head */
-        uint8_t group;
     };
-    uint32_t n;              /* iov entries, or bytes of the address */
-    uint64_t returned_count; /* starved receives: buffers ever returned when it was armed */
 };
-static_assert(sizeof(struct op_details) <= sizeof(((struct ring_op *)0)->aux), "details fit the op");
 
 struct recv_buffers {
     struct io_uring_buf_ring *queue;
-    uint8_t *bytes; /* n * bytes_each; NULL: not set up */
+    uint8_t *bytes;            /* n * bytes_each; NULL: of a pool, or not set up */
+    struct buf_pool *pool;     /* NULL: memory of our own */
+    struct buf_chunk **chunks; /* with a pool, by id; NULL: dark */
+    uint16_t *given;           /* ids in the order in which the kernel got them; a circle of n */
+    uint16_t *place;           /* by id: where in `given` */
+    unsigned n_given;          /* ever */
     unsigned n;
+    unsigned n_lit_max; /* of a pool the ring takes no more than a part */
     unsigned bytes_each;
-    unsigned trigger_bytes;  /* cap of one trigger of a multishot receive: a part of all buffers */
     uint64_t returned_count; /* ever given back by a callback */
     unsigned n_lit;          /* how many may be with the kernel or in a callback; the rest is dark */
     unsigned n_peak;         /* most that one turn used, since the last look */
@@ -78,6 +83,18 @@ struct recv_buffers {
     bool short_now;          /* a receive found none since the last turn began */
     uint16_t *dark;          /* stack of the ids of the others */
     unsigned n_dark;
+};
+
+/* What decides how long to wait for how much; see wait.c. */
+struct wait_state {
+    bool can_moderate;  /* the kernel has a minimum wait */
+    bool moderated;     /* the last enter waited for more at once */
+    bool bulk;          /* the last turn that received anything received mostly full buffers */
+    unsigned n_sends;   /* prepared since the last enter, whose completion has nothing to hurry for */
+    unsigned n_bulk;    /* turns in a row that received bulk, but not much of it */
+    unsigned n_in_vain; /* moderated waits in a row that brought no more */
+    unsigned n_rest;    /* bulk turns to pass before the next try */
+    size_t plain_bytes; /* of the last such turn that did not wait for more */
 };
 
 struct ring {
@@ -91,18 +108,30 @@ struct ring {
     uint64_t starved_retry_ns; /* when starved ops try again without a returned buffer */
     struct timer_heap timers;
     struct recv_buffers buffers;
-    struct msghdr *headers; /* one a submission entry; the kernel copies it when it takes the entry */
+    struct entry_memory *memory; /* one a submission entry */
+    int received_id;             /* buffer of the callback that runs; -1: none */
+    struct wait_state wait;
     struct ring_stats stats;
 };
 
-static inline struct op_details *details(struct ring_op *op) { return (struct op_details *)op->aux; }
+static inline void list_move_all(struct list *to, struct list *from) {
+    if (list_empty(from))
+        return;
+    list_insert_between(to, from->prev, from->next);
+    list_init(from);
+}
 static inline enum op_place op_place(const struct ring_op *op) { return op->flags & OP_PLACE_MASK; }
 static inline void op_set_place(struct ring_op *op, enum op_place place) {
-    op->flags = (op->flags & ~(uint32_t)OP_PLACE_MASK) | place;
+    op->flags = (uint8_t)((op->flags & ~(unsigned)OP_PLACE_MASK) | place);
 }
 
-/* ring.c */
+/* submit.c */
 void ring_arm(struct ring *r, struct ring_op *op); /* prepares an entry for the op, or puts it on the backlog */
+void ring_send_backlog(struct ring *r);            /* what an earlier turn could not hand over as the queue was full */
+
+/* wait.c */
+int ring_enter(struct ring *r, uint64_t wait_ns, const struct ring_wait_hooks *hooks) must_check; /* 0, negative errno */
+void wait_learn(struct ring *r, unsigned n_buffers, size_t bytes);                                /* what the turn received */
 
 /* setup.c: which set of features to start with; the newest that works is taken. Tests begin further down. */
 enum ring_flavour { RING_FLAVOUR_DEFER, RING_FLAVOUR_COOP, _RING_FLAVOUR_MAX };
@@ -117,9 +146,12 @@ struct ring_obstacles {
 void ring_explain(const char *step, int r, const struct ring_obstacles *o, char why[256]);
 
 /* buffers.c */
-int recv_buffers_init(struct ring *r, unsigned n, unsigned bytes_each) must_check;
+int recv_buffers_init(struct ring *r, const struct ring_options *o) must_check;
 void recv_buffers_deinit(struct ring *r);
 void recv_buffers_return(struct ring *r, unsigned id);
+void recv_buffers_light(struct ring *r); /* gives the kernel as many as it should have */
+uint8_t *recv_buffer_bytes(const struct ring *r, unsigned id);
+unsigned recv_buffer_next(const struct ring *r, unsigned id);         /* the one that the kernel got after it */
 void recv_buffers_used(struct ring *r, unsigned n, size_t bytes);     /* by the completions of one turn */
 int recv_mode_probe(struct ring *r, enum recv_mode best) must_check;  /* sets r->recv_mode; before any op */
 void recv_starve(struct ring *r, struct ring_op *op, bool no_buffer); /* goes on later: without a buffer, or just not now */

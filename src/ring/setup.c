@@ -34,6 +34,7 @@ static int queue_init(struct ring *r, const struct ring_options *o, enum ring_fl
     if (k < 0)
         return err_origin(k);
     r->uring_made = true;
+    r->wait.can_moderate = r->uring.features & IORING_FEAT_MIN_TIMEOUT;
     if (!(r->uring.features & IORING_FEAT_EXT_ARG) || !(r->uring.features & IORING_FEAT_CQE_SKIP))
         return err_origin(-EINVAL);
     ignore_result(io_uring_register_ring_fd(&r->uring)); /* saves a look-up an enter; the plain descriptor works as well */
@@ -108,10 +109,12 @@ static bool power_of_two(unsigned n) { return n && !(n & (n - 1)); }
 int ring_new_from(const struct ring_options *o, enum ring_flavour newest, enum recv_mode best, struct ring **ret, char why[256]) {
     check(power_of_two(o->n_entries) && o->n_entries <= RING_ENTRIES_MAX);
     check(power_of_two(o->n_recv_buffers) && o->n_recv_buffers <= RING_BUFFERS_MAX && o->recv_buffer_bytes);
+    check(!o->pool || o->recv_buffer_bytes <= BUF_CHUNK_BYTES);
     cleanup(ring_freep) struct ring *r = calloc(1, sizeof(*r));
     if (!r)
         return refuse("set-up", err_origin(-ENOMEM), why);
     r->own_netns_fd = -1;
+    r->received_id = -1;
     list_init(&r->ready);
     list_init(&r->starved);
     list_init(&r->backlog);
@@ -126,10 +129,10 @@ int ring_new_from(const struct ring_options *o, enum ring_flavour newest, enum r
     k = queue_init(r, o, newest);
     if (k < 0)
         return refuse("io_uring_setup", err_trace(k), why);
-    r->headers = calloc(r->uring.sq.ring_entries, sizeof(*r->headers));
-    if (!r->headers)
+    r->memory = calloc(r->uring.sq.ring_entries, sizeof(*r->memory));
+    if (!r->memory)
         return refuse("set-up", err_origin(-ENOMEM), why);
-    k = recv_buffers_init(r, o->n_recv_buffers, o->recv_buffer_bytes);
+    k = recv_buffers_init(r, o);
     if (k < 0)
         return refuse("buffer ring", err_trace(k), why);
     k = recv_mode_probe(r, best);
@@ -141,7 +144,7 @@ int ring_new_from(const struct ring_options *o, enum ring_flavour newest, enum r
 }
 
 int ring_new(const struct ring_options *o, struct ring **ret, char why[256]) {
-    return err_trace(ring_new_from(o, RING_FLAVOUR_DEFER, RECV_MULTISHOT_CAPPED, ret, why));
+    return err_trace(ring_new_from(o, RING_FLAVOUR_DEFER, RECV_BUNDLE, ret, why));
 }
 
 struct ring *ring_free(struct ring *r) {
@@ -151,7 +154,7 @@ struct ring *ring_free(struct ring *r) {
     recv_buffers_deinit(r);
     if (r->uring_made)
         io_uring_queue_exit(&r->uring);
-    free(r->headers);
+    free(r->memory);
     timer_heap_deinit(&r->timers);
     fd_close(r->own_netns_fd);
     free(r);

@@ -22,6 +22,7 @@ struct leg {
     uint8_t *queue; /* QUEUE_MAX bytes towards this leg's socket */
     size_t at, n;
     size_t sending;
+    struct iovec iov[2];
 };
 struct relay {
     struct list all;
@@ -133,9 +134,10 @@ static void step_leg(struct leg *l) {
         ring_cancel(ring, &l->recv);
     if (!ring_op_busy(&l->send) && l->n) {
         size_t half = l->n / 2;
-        struct iovec iov[2] = {{l->queue + l->at, half}, {l->queue + l->at + half, l->n - half}};
+        l->iov[0] = (struct iovec){l->queue + l->at, half};
+        l->iov[1] = (struct iovec){l->queue + l->at + half, l->n - half};
         l->sending = l->n;
-        ring_send(ring, &l->send, l->fd, iov, 2, sent);
+        ring_send(ring, &l->send, l->fd, l->iov, 2, sent);
     } else if (!l->n && to->fin_in && !l->shut && !ring_op_busy(&l->send)) {
         l->shut = true;
         ring_shutdown_write(ring, &l->control, l->fd, controlled);

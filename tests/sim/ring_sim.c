@@ -17,10 +17,13 @@ static struct ring *good(struct ring *r) {
 }
 
 int ring_new(const struct ring_options *o, struct ring **ret, char why[256]) {
-    check(o->n_recv_buffers && o->recv_buffer_bytes && why);
+    check(o->n_recv_buffers && o->recv_buffer_bytes && why && (!o->pool || o->recv_buffer_bytes <= BUF_CHUNK_BYTES));
     struct ring *r = sim_alloc(sizeof(*r));
-    *r = (struct ring){
-        .magic = SIM_RING_MAGIC, .sim = sim_here(), .n_buffers = o->n_recv_buffers, .buffer_bytes = o->recv_buffer_bytes};
+    *r = (struct ring){.magic = SIM_RING_MAGIC,
+                       .sim = sim_here(),
+                       .n_buffers = o->n_recv_buffers,
+                       .buffer_bytes = o->recv_buffer_bytes,
+                       .pool = o->pool};
     check(timer_heap_init(&r->timers) == 0);
     list_init(&r->pendings);
     list_init(&r->completions);
@@ -43,25 +46,34 @@ static void pending_free(struct pending *p) {
     free(p);
 }
 
+static void completion_free(struct ring *r, struct completion *c) {
+    if (c->bytes && !(c->chunk && buf_chunk_is_shared(c->chunk)))
+        memset(c->bytes, 0xdb, (size_t)c->n); /* whoever kept the pointer will see */
+    if (c->bytes)
+        r->n_buffers_out--;
+    if (c->chunk)
+        buf_chunk_unref(c->chunk);
+    else
+        free(c->bytes);
+    free(c);
+}
+
 struct ring *ring_free(struct ring *r) {
     if (!r)
         return NULL;
     struct sim *s = good(r)->sim;
     if (r->n_busy)
         sim_violation(s, "a ring was freed with %zu ops in flight", r->n_busy);
-    for (struct list *n; (n = list_pop_front(&r->completions));) {
-        struct completion *c = list_entry(n, struct completion, link);
-        free(c->bytes);
-        free(c);
-    }
+    for (struct list *n; (n = list_pop_front(&r->completions));)
+        completion_free(r, list_entry(n, struct completion, link));
     list_for_each_safe (it, &r->pendings) {
         struct pending *p = list_entry(it, struct pending, all);
         if (!p->ended)
-            ring_post(p, -ECANCELED, NULL, false);
+            ring_post_result(p, -ECANCELED, false);
         pending_free(p);
     }
     for (struct list *n; (n = list_pop_front(&r->completions));)
-        free(list_entry(n, struct completion, link));
+        completion_free(r, list_entry(n, struct completion, link));
     timer_heap_deinit(&r->timers);
     list_unlink(&r->all);
     r->magic = 0;
@@ -71,7 +83,7 @@ struct ring *ring_free(struct ring *r) {
 
 /* --- completions --- */
 
-void ring_post(struct pending *p, int n, uint8_t *bytes, bool more) {
+void ring_post(struct pending *p, int n, struct received received, bool more) {
     struct ring *r = p->ring;
     struct sim *s = r->sim;
     check(!p->ended);
@@ -93,14 +105,14 @@ void ring_post(struct pending *p, int n, uint8_t *bytes, bool more) {
     struct completion *c = sim_alloc(sizeof(*c));
     uint64_t due = s->now_ns + (sim_chance(s, s->faults.late) ? sim_between(s, 0, 50 * NS_PER_MS) : 0);
     r->last_due_ns = max_of(due, r->last_due_ns);
-    *c = (struct completion){.due_ns = r->last_due_ns, .pending = p, .n = n, .bytes = bytes, .more = more};
+    *c = (struct completion){
+        .due_ns = r->last_due_ns, .pending = p, .n = n, .bytes = received.bytes, .chunk = received.chunk, .more = more};
     list_push_back(&r->completions, &c->link);
 }
 
 static bool still_there(const struct pending *p) {
     const struct ring_op *op = p->op;
-    return op->magic == SIM_OP_MAGIC && op->kind == p->kind && op->done == p->done && op->aux[0] == (uintptr_t)p &&
-           op->aux[1] == p->serial;
+    return op->magic == SIM_OP_MAGIC && op->kind == p->kind && op->done == p->done && op->own.other == p;
 }
 
 static void tell(struct completion *c) {
@@ -122,14 +134,15 @@ static void tell(struct completion *c) {
         }
         pending_free(p);
     }
+    r->received = c->chunk;
     if (there)
         op->done(op, c->n, c->bytes, c->more);
-    if (c->bytes) {
-        memset(c->bytes, 0xdb, (size_t)c->n); /* whoever kept the pointer will see */
-        free(c->bytes);
-        r->n_buffers_out--;
-    }
-    free(c);
+    r->received = NULL;
+    completion_free(r, c);
+}
+
+struct buf_chunk *ring_received_chunk(struct ring *r) {
+    return good(r)->received;
 }
 
 /* --- submissions --- */
@@ -146,7 +159,7 @@ static struct pending *begin(struct ring *r, struct ring_op *op, enum ring_op_ki
     }
     struct pending *p = sim_alloc(sizeof(*p));
     *p = (struct pending){.ring = r, .op = op, .serial = ++s->n_serial, .kind = kind, .done = done, .fd = fd};
-    *op = (struct ring_op){.magic = SIM_OP_MAGIC, .kind = (uint8_t)kind, .done = done, .fd = fd, .aux = {(uintptr_t)p, p->serial}};
+    *op = (struct ring_op){.magic = SIM_OP_MAGIC, .kind = (uint8_t)kind, .done = done, .fd = fd, .own.other = p};
     list_push_back(&r->pendings, &p->all);
     r->n_busy++;
     r->stats.submitted++;
@@ -193,24 +206,26 @@ void ring_watch_hangup(struct ring *r, struct ring_op *op, int fd, ring_done_fn 
     begin_and_start(r, op, RING_HANGUP, fd, true, done);
 }
 
-void ring_recv_into(struct ring *r, struct ring_op *op, int fd, void *to, size_t n, ring_done_fn done) {
-    check(to && n);
-    struct pending *p = begin(r, op, RING_RECV, fd, done);
-    if (!p)
-        return;
-    p->to = to;
-    p->to_bytes = n;
-    start(p);
-}
-
 void ring_send(struct ring *r, struct ring_op *op, int fd, const struct iovec *iov, unsigned n_iov, ring_done_fn done) {
-    check(n_iov >= 1 && n_iov <= RING_IOV_MAX);
+    check(n_iov >= 1 && n_iov <= RING_PIECES_MAX);
     struct pending *p = begin(r, op, RING_SEND, fd, done);
     if (!p)
         return;
     memcpy(p->iov, iov, n_iov * sizeof(*iov));
     p->n_iov = n_iov;
     p->digest = op_bytes_digest(p);
+    start(p);
+}
+
+void ring_send_queue(struct ring *r, struct ring_op *op, int fd, const struct bufq *q, ring_done_fn done) {
+    check(q->n_bytes);
+    struct pending *p = begin(r, op, RING_SEND, fd, done);
+    size_t n;
+    if (!p)
+        return;
+    p->queue = q;
+    p->queue_head = bufq_peek(q, &n);
+    p->queue_bytes = q->n_bytes;
     start(p);
 }
 
@@ -238,7 +253,7 @@ void ring_shutdown_write(struct ring *r, struct ring_op *op, int fd, ring_done_f
         conn_shut(c);
         op_serve_hangup(c);
     }
-    ring_post(p, usable ? 0 : p->conn || p->listener ? -ENOTCONN : -EBADF, NULL, false);
+    ring_post_result(p, usable ? 0 : p->conn || p->listener ? -ENOTCONN : -EBADF, false);
 }
 
 void ring_cancel(struct ring *r, struct ring_op *op) {
@@ -247,7 +262,7 @@ void ring_cancel(struct ring *r, struct ring_op *op) {
         return;
     check(op->magic == SIM_OP_MAGIC);
     op->cancelling = true;
-    struct pending *p = (struct pending *)(uintptr_t)op->aux[0];
+    struct pending *p = op->own.other;
     uint64_t at = s->now_ns + 1 + (sim_chance(s, s->faults.delay) ? sim_between(s, 0, 3 * NS_PER_MS) : 0);
     if (!p->started && ring_timer_armed(&p->work)) /* the kernel takes submissions in order */
         at = max_of(at, p->work.due_ns);
@@ -297,7 +312,7 @@ static void look_at_polls(struct ring *r) {
         struct pending *p = list_entry(it, struct pending, all);
         struct pollfd real = {.fd = p->fd, .events = POLLIN};
         if (p->kind == RING_POLL && p->started && !p->ended && poll(&real, 1, 0) > 0)
-            ring_post(p, real.revents, NULL, !(real.revents & POLLNVAL));
+            ring_post_result(p, real.revents, !(real.revents & POLLNVAL));
     }
 }
 

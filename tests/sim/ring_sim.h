@@ -28,6 +28,7 @@ struct sim_faults {
     double late;            /* a completion is told milliseconds after it happened; those behind it wait too */
     double result_wins;     /* a cancelled op that could finish does so */
     double no_buffer;       /* a receive finds no buffer and tries again later */
+    double no_chunk;        /* the bytes of a receive lie in no chunk of the pool */
     double reset;           /* a segment is answered with a reset of the whole connection */
     double refuse;          /* a connect is refused or unreachable */
     double connect_timeout; /* a connect hears nothing for two minutes */

@@ -13,28 +13,42 @@ static bool waits(const struct pending *p) { return p && !p->ended && !ring_time
 
 /* --- receive --- */
 
-static bool has_buffer(struct pending *p) {
+/* As the ring that has no chunk for a buffer: the receive waits. Now and then the bytes lie in no chunk. */
+static bool take_buffer(struct pending *p, size_t n, struct received *ret) {
     struct ring *r = p->ring;
     struct sim *s = r->sim;
-    if (p->to || p->last_chance)
-        return p->to || r->n_buffers_out < r->n_buffers;
-    if (r->n_buffers_out < r->n_buffers && !sim_chance(s, s->faults.no_buffer))
-        return true;
-    r->stats.buffers_short++;
-    sim_after(s, &p->work, sim_between(s, 50 * US, 2000 * US), go_on);
-    return false;
+    struct received got = {0};
+    if (r->n_buffers_out == r->n_buffers || (!p->last_chance && sim_chance(s, s->faults.no_buffer)))
+        return false;
+    if (r->pool && !sim_chance(s, s->faults.no_chunk)) {
+        got.chunk = buf_chunk_acquire(r->pool);
+        if (!got.chunk)
+            return false;
+        got.bytes = buf_chunk_bytes(got.chunk);
+    } else {
+        got.bytes = sim_alloc(n);
+    }
+    r->n_buffers_out++;
+    *ret = got;
+    return true;
 }
 
-static void recv_some(struct pending *p, size_t readable) {
+static bool recv_some(struct pending *p, size_t readable) {
     struct sim *s = p->ring->sim;
-    size_t n = min_of(readable, p->to ? p->to_bytes : (size_t)p->ring->buffer_bytes);
+    size_t n = min_of(readable, (size_t)p->ring->buffer_bytes);
+    struct received got;
     if (sim_chance(s, s->faults.short_read))
         n = sim_size(s, 1, n);
-    uint8_t *bytes = p->to ? NULL : sim_alloc(n);
-    n = conn_read(p->conn, p->to ? p->to : bytes, n);
-    p->ring->n_buffers_out += bytes != NULL;
+    if (!take_buffer(p, n, &got)) {
+        p->ring->stats.buffers_short++;
+        if (!p->last_chance)
+            sim_after(s, &p->work, sim_between(s, 50 * US, 2000 * US), go_on);
+        return false;
+    }
+    n = conn_read(p->conn, got.bytes, n);
     bool more = p->multishot && !(p->last_chance && sim_chance(s, 0.5));
-    ring_post(p, (int)n, bytes, more);
+    ring_post(p, (int)n, got, more);
+    return true;
 }
 
 void op_serve_recv(struct sim_conn *c) {
@@ -42,18 +56,17 @@ void op_serve_recv(struct sim_conn *c) {
     for (unsigned left = SIM_TRIGGER_MAX; waits(p) && left; left--) {
         size_t n = conn_readable(c);
         if (n) {
-            if (!has_buffer(p))
+            if (!recv_some(p, n))
                 return;
-            recv_some(p, n);
             continue;
         }
         int error = conn_at_fin(c) ? 0 : conn_take_error(c);
         if (error)
-            ring_post(p, error, NULL, false);
+            ring_post_result(p, error, false);
         else if (conn_at_fin(c) || c->reset)
-            ring_post(p, 0, NULL, false);
+            ring_post_result(p, 0, false);
         else if (!c->connected)
-            ring_post(p, -ENOTCONN, NULL, false);
+            ring_post_result(p, -ENOTCONN, false);
         return;
     }
     if (waits(p) && (conn_readable(c) || conn_at_fin(c) || c->reset)) /* its share is used up; an end behind it counts too */
@@ -69,9 +82,11 @@ void op_serve_send(struct sim_conn *c) {
     struct sim *s = c->sim;
     int error = conn_take_error(c);
     if (error || c->tx_shut || !c->connected) {
-        ring_post(p, error ? error : -EPIPE, NULL, false);
+        ring_post_result(p, error ? error : -EPIPE, false);
         return;
     }
+    if (p->queue && p->queue->n_bytes < p->queue_bytes)
+        sim_violation(s, "bytes were taken from the queue of a send on descriptor %d", p->fd);
     size_t total = 0;
     for (unsigned i = 0; i < p->n_iov; i++)
         total += p->iov[i].iov_len;
@@ -88,7 +103,7 @@ void op_serve_send(struct sim_conn *c) {
         conn_push(c, p->iov[i].iov_base, k);
         left -= k;
     }
-    ring_post(p, (int)n, NULL, false);
+    ring_post_result(p, (int)n, false);
 }
 
 uint64_t op_bytes_digest(const struct pending *p) {
@@ -98,11 +113,22 @@ uint64_t op_bytes_digest(const struct pending *p) {
     return seed[0];
 }
 
+/* The pieces of a queue are those of the moment in which the kernel takes the entry. */
+static void take_pieces(struct pending *p) {
+    size_t n;
+    if (!p->queue)
+        return;
+    if (p->queue->n_bytes < p->queue_bytes || bufq_peek(p->queue, &n) != p->queue_head)
+        sim_violation(p->ring->sim, "bytes were taken from the queue of a send on descriptor %d", p->fd);
+    p->n_iov = bufq_iov(p->queue, p->iov, RING_PIECES_MAX);
+    p->digest = op_bytes_digest(p);
+}
+
 /* --- connect, accept --- */
 
 void op_serve_connect(struct sim_conn *c) {
     if (c->connect)
-        ring_post(c->connect, c->dial_result, NULL, false);
+        ring_post_result(c->connect, c->dial_result, false);
 }
 
 void op_serve_accept(struct listener *l) {
@@ -110,14 +136,14 @@ void op_serve_accept(struct listener *l) {
     while (waits(l->accept) && !list_empty(&l->queue)) {
         struct pending *p = l->accept;
         if (!p->last_chance && sim_chance(s, s->faults.accept_fails)) {
-            ring_post(p, -EMFILE, NULL, false);
+            ring_post_result(p, -EMFILE, false);
             return;
         }
         struct sim_conn *c = list_entry(list_pop_front(&l->queue), struct sim_conn, queued);
         l->n_queued--;
         c->fd = sim_descriptor(s, c, NULL);
         sim_trace(s, "listener %d: accepted %d", l->fd, c->fd);
-        ring_post(p, c->fd, NULL, !(p->last_chance && sim_chance(s, 0.5)));
+        ring_post_result(p, c->fd, !(p->last_chance && sim_chance(s, 0.5)));
     }
 }
 
@@ -129,7 +155,7 @@ void op_serve_hangup(struct sim_conn *c) {
     if (!c->hangup || !over || c->told_hangup)
         return;
     c->told_hangup = true;
-    ring_post(c->hangup, c->reset ? POLLERR | POLLHUP : POLLHUP, NULL, true);
+    ring_post_result(c->hangup, c->reset ? POLLERR | POLLHUP : POLLHUP, true);
 }
 
 /* --- begin, cancel --- */
@@ -138,7 +164,7 @@ void op_serve_hangup(struct sim_conn *c) {
 static bool take_slot(struct pending *p, struct pending **slot, const char *what) {
     if (*slot) {
         sim_violation(p->ring->sim, "two %s at once on descriptor %d", what, p->fd);
-        ring_post(p, -EBUSY, NULL, false);
+        ring_post_result(p, -EBUSY, false);
         return false;
     }
     *slot = p;
@@ -148,7 +174,7 @@ static bool take_slot(struct pending *p, struct pending **slot, const char *what
 static void start_connect(struct pending *p) {
     struct sim_conn *c = p->conn;
     if (c->connected || c->dialling != DIAL_NONE) {
-        ring_post(p, c->connected ? -EISCONN : -EALREADY, NULL, false);
+        ring_post_result(p, c->connected ? -EISCONN : -EALREADY, false);
         return;
     }
     if (take_slot(p, &c->connect, "connects"))
@@ -166,7 +192,7 @@ static void start_close(struct pending *p) {
         s->descriptors[p->fd - SIM_FD_BASE].closed = true;
         s->stats.n_open--;
     }
-    ring_post(p, 0, NULL, false);
+    ring_post_result(p, 0, false);
 }
 
 void op_start(struct pending *p) {
@@ -175,7 +201,7 @@ void op_start(struct pending *p) {
     if (p->kind == RING_POLL)
         return; /* looked at in every turn */
     if (!right_kind && !(p->kind == RING_CLOSE && p->listener)) {
-        ring_post(p, p->conn ? -EINVAL : p->listener ? -ENOTCONN : -EBADF, NULL, false);
+        ring_post_result(p, p->conn ? -EINVAL : p->listener ? -ENOTCONN : -EBADF, false);
         return;
     }
     switch (p->kind) {
@@ -188,6 +214,7 @@ void op_start(struct pending *p) {
             op_serve_recv(p->conn);
         break;
     case RING_SEND:
+        take_pieces(p);
         if (take_slot(p, &p->conn->send, "sends"))
             op_serve_send(p->conn);
         break;
@@ -223,5 +250,5 @@ void op_cancel(struct pending *p) {
             op_serve_accept(p->listener);
     }
     if (!p->ended)
-        ring_post(p, -ECANCELED, NULL, false);
+        ring_post_result(p, -ECANCELED, false);
 }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include <ringwall/base/buf.h>
 #include <ringwall/base/check.h>
 #include <ringwall/base/map.h>
 #include <ringwall/base/rng.h>
@@ -23,7 +24,7 @@
 
 #define US 1000ULL
 enum {
-    SIM_OP_MAGIC = 0x73696d6f,
+    SIM_OP_MAGIC = 0x73,
     SIM_RING_MAGIC = 0x73696d72,
     SIM_FD_BASE = 1 << 24, /* descriptors count up from here and are never used twice, so a stale one is seen */
     SIM_PORT_FIRST = 32768,
@@ -114,11 +115,12 @@ struct pending {
     struct sim_conn *conn;
     struct listener *listener;
     struct ring_timer work, cancel;
-    struct iovec iov[RING_IOV_MAX];
+    const struct bufq *queue; /* to send from; NULL: just the pieces */
+    const void *queue_head;   /* where it began and how much it held when it was submitted */
+    size_t queue_bytes;
+    struct iovec iov[RING_PIECES_MAX];
     unsigned n_iov;
     uint64_t digest; /* of the bytes to send */
-    void *to;
-    size_t to_bytes;
     struct endpoint remote;
 };
 
@@ -127,7 +129,8 @@ struct completion {
     uint64_t due_ns;
     struct pending *pending;
     int n;
-    uint8_t *bytes; /* a block of exactly n, so that reading past it is seen */
+    uint8_t *bytes;          /* a block of exactly n, so that reading past it is seen; or in the chunk */
+    struct buf_chunk *chunk; /* NULL: in none */
     bool more;
 };
 
@@ -140,6 +143,8 @@ struct ring {
     uint64_t last_due_ns;
     size_t n_busy;
     unsigned n_buffers, n_buffers_out, buffer_bytes;
+    struct buf_pool *pool;
+    struct buf_chunk *received; /* during a callback */
     uint64_t now_ns;
     struct timer_heap timers;
     struct ring_stats stats;
@@ -213,4 +218,9 @@ void op_serve_hangup(struct sim_conn *c);
 void op_serve_accept(struct listener *l);
 
 /* ring_sim.c */
-void ring_post(struct pending *p, int n, uint8_t *bytes, bool more); /* takes over bytes */
+struct received {
+    uint8_t *bytes;
+    struct buf_chunk *chunk;
+};
+void ring_post(struct pending *p, int n, struct received received, bool more); /* takes them over */
+static inline void ring_post_result(struct pending *p, int n, bool more) { ring_post(p, n, (struct received){0}, more); }

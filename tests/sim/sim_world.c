@@ -8,13 +8,14 @@
 
 const struct sim_faults SIM_FAULTS_NONE = {0};
 const struct sim_faults SIM_FAULTS_SLOW = {
-    .short_read = 0.2, .short_send = 0.2, .delay = 0.05, .late = 0.02, .result_wins = 0.5, .no_buffer = 0.05};
+    .short_read = 0.2, .short_send = 0.2, .delay = 0.05, .late = 0.02, .result_wins = 0.5, .no_buffer = 0.05, .no_chunk = 0.2};
 const struct sim_faults SIM_FAULTS_ROUGH = {.short_read = 0.2,
                                             .short_send = 0.2,
                                             .delay = 0.05,
                                             .late = 0.02,
                                             .result_wins = 0.5,
                                             .no_buffer = 0.05,
+                                            .no_chunk = 0.2,
                                             .reset = 0.003,
                                             .refuse = 0.05,
                                             .connect_timeout = 0.02,

@@ -4,16 +4,21 @@
  * An owner embeds a struct ring_op, submits it, and gets exactly one callback per submission (multishot: several, the
  * last with `more` false). The ring keeps no copy: an op must stay in place until its last callback. Callbacks never run
  * inside a submit call and never recurse; they run in ring_turn, in the order in which results were reaped.
- * Results are the kernel's (negative errno or a count) after the ring has dealt with EINTR, short sends of RING_SEND_ALL,
- * and ended multishots. A simulated ring (sim/ring_sim.h in the tests) implements this same header.
+ * Results are the kernel's (negative errno or a count) after the ring has dealt with EINTR and ended multishots. A simulated
+ * ring (sim/ring_sim.h in the tests) implements this same header.
  * Owner thread only. */
 #pragma once
+
+#include <assert.h>
 
 #include <ringwall/base/list.h>
 #include <ringwall/model/addr.h>
 
 struct ring;
 struct ring_op;
+struct buf_chunk;
+struct buf_pool;
+struct bufq;
 struct iovec;
 /* n: result. bytes: for RECV with ring buffers the data, valid during the call only; else NULL. more: another callback will follow.
  */
@@ -32,25 +37,34 @@ enum ring_op_kind {
     RING_TIMER,
     _RING_OP_MAX
 };
+/* Small, as every idle connection holds several. */
 struct ring_op {
-    uint32_t magic;
+    uint8_t magic;
     uint8_t kind; /* RING_IDLE: not submitted */
-    bool multishot;
-    bool cancelling;
-    ring_done_fn done;
-    struct list ready; /* in the queue of results that wait for their callback */
+    bool multishot : 1;
+    bool cancelling : 1;
+    uint8_t n_pieces : 6; /* the ring's own, like all that follows */
+    uint8_t flags;
     int fd;
-    int result;
-    uint32_t flags;
-    uint64_t aux[12]; /* the ring's own: addresses, iovecs, buffers */
+    ring_done_fn done;
+    struct list ready; /* in the queue of those that wait for their callback, or for something else */
+    union {
+        const struct bufq *queue; /* what to send */
+        const struct iovec *iov;  /* likewise */
+        uint64_t n_returned;      /* receive: buffers ever returned when it was armed */
+        void *other;
+        int result; /* when only the callback is left to do */
+    } own;
 };
+static_assert(sizeof(struct ring_op) == 40, "a flow holds six of them, a tunnel three");
 #define RING_OP_NULL ((struct ring_op){0})
 static inline bool ring_op_busy(const struct ring_op *op) { return op->kind != RING_IDLE; }
 
 struct ring_options {
-    unsigned n_entries;      /* submission queue, a power of two */
-    unsigned n_recv_buffers; /* provided buffers, a power of two */
-    unsigned recv_buffer_bytes;
+    unsigned n_entries;         /* submission queue, a power of two */
+    unsigned n_recv_buffers;    /* provided buffers, a power of two */
+    unsigned recv_buffer_bytes; /* each; with a pool at most BUF_CHUNK_BYTES */
+    struct buf_pool *pool;      /* receive buffers are its chunks: the ring must end first. NULL: memory of the ring's own */
 };
 /* Negative errno; `why` names what forbids io_uring and the fix. */
 int ring_new(const struct ring_options *o, struct ring **ret, char why[256]) must_check;
@@ -74,9 +88,14 @@ void ring_accept(
     ring_done_fn done); /* multishot; n = new fd (non-blocking, cloexec); an error (-EMFILE) ends it: pause, then accept again */
 void ring_recv(struct ring *r, struct ring_op *op, int fd, bool multishot,
                ring_done_fn done); /* into ring buffers; n = 0: FIN. -ENOBUFS is retried inside */
-void ring_recv_into(struct ring *r, struct ring_op *op, int fd, void *to, size_t n, ring_done_fn done);
-void ring_send(struct ring *r, struct ring_op *op, int fd, const struct iovec *iov, unsigned n_iov,
-               ring_done_fn done); /* iov entries copied (at most RING_IOV_MAX); bytes stay the owner's until done; may be short */
+/* During the callback of a receive with `bytes`: the chunk of the pool that they lie in, for bufq_append_shared. NULL: in none.
+ * Whoever keeps a reference keeps the buffer; the ring goes on with another. */
+struct buf_chunk *ring_received_chunk(struct ring *r);
+/* Sends from the head of q, as much as RING_PIECES_MAX pieces hold when the kernel takes it; may be short. Bytes may be added to
+ * q meanwhile, but none taken away until done. q must not be empty. */
+void ring_send_queue(struct ring *r, struct ring_op *op, int fd, const struct bufq *q, ring_done_fn done);
+/* Vector (at most RING_PIECES_MAX entries) and bytes stay the owner's until done; may be short. */
+void ring_send(struct ring *r, struct ring_op *op, int fd, const struct iovec *iov, unsigned n_iov, ring_done_fn done);
 void ring_connect(struct ring *r, struct ring_op *op, int fd, const struct endpoint *to, bool as_v6, ring_done_fn done);
 void ring_shutdown_write(struct ring *r, struct ring_op *op, int fd, ring_done_fn done);
 void ring_close(struct ring *r, struct ring_op *op, int fd, ring_done_fn done);
@@ -86,7 +105,7 @@ void ring_poll_in(struct ring *r, struct ring_op *op, int fd, ring_done_fn done)
 void ring_watch_hangup(struct ring *r, struct ring_op *op, int fd, ring_done_fn done);
 /* Asks the kernel to end the op; its callback still comes (-ECANCELED or a result that won the race). Idle: no effect. */
 void ring_cancel(struct ring *r, struct ring_op *op);
-enum { RING_IOV_MAX = 4 };
+enum { RING_PIECES_MAX = 16 };
 
 /* Timers: no kernel op; a heap inside. The callback comes once, n = 0; a stopped timer has none. */
 struct ring_timer {
@@ -121,5 +140,6 @@ void ring_socket_abort_on_close(struct ring *r, int fd, bool abort);
 const char *ring_library_text(char *to, size_t n);
 struct ring_stats {
     uint64_t enters, submitted, completed, buffers_short, cq_overflows;
+    uint64_t moderated; /* enters that waited a little longer for more at once */
 };
 void ring_get_stats(const struct ring *r, struct ring_stats *ret);

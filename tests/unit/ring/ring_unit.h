@@ -21,8 +21,8 @@ struct flavour {
     enum recv_mode recv;
 };
 static const struct flavour flavours[] = {
-    {"newest", RING_FLAVOUR_DEFER, RECV_MULTISHOT_CAPPED},
-    {"uncapped", RING_FLAVOUR_DEFER, RECV_MULTISHOT},
+    {"newest", RING_FLAVOUR_DEFER, RECV_BUNDLE},
+    {"no bundles", RING_FLAVOUR_DEFER, RECV_MULTISHOT},
     {"coop", RING_FLAVOUR_COOP, RECV_MULTISHOT},
     {"single shot", RING_FLAVOUR_COOP, RECV_SINGLE},
 };

@@ -83,7 +83,7 @@ static void wait_without_spinning(void) {
         /* what the ring does when the kernel says so, without the kernel */
         stuck.op = (struct ring_op){.magic = OP_MAGIC, .kind = RING_RECV, .multishot = true, .done = hear, .fd = pairs[0][0]};
         r->n_busy++;
-        details(&stuck.op)->returned_count = r->buffers.returned_count;
+        stuck.op.own.n_returned = r->buffers.returned_count;
         recv_starve(r, &stuck.op, true);
         assert_int_equal(op_place(&stuck.op), OP_STARVED);
         while (op_place(&stuck.op) != OP_IN_KERNEL)
@@ -206,13 +206,167 @@ static void light_and_dim(void) {
 }
 static void test_buffers_are_lit_when_they_are_needed(void **state) { on_each_flavour(light_and_dim); }
 
+/* --- buffers of a pool --- */
+
+struct keeper {
+    struct ring_op op;
+    struct ring *ring;
+    struct bufq q;
+    unsigned n_shared, n_last;
+    bool keep;
+    size_t n_got;
+};
+static void keep(struct ring_op *op, int n, const uint8_t *bytes, bool more) {
+    struct keeper *k = container_of(op, struct keeper, op);
+    struct buf_chunk *c = ring_received_chunk(k->ring);
+    k->n_last += !more;
+    assert_int_equal(c != NULL, bytes != NULL);
+    if (!bytes)
+        return;
+    assert_in_range(bytes - buf_chunk_bytes(c), 0, BUF_CHUNK_BYTES - n);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(bytes[i], pattern[(k->n_got + (size_t)i) % N_EACH]);
+    k->n_got += (size_t)n;
+    if (k->keep) {
+        size_t used = buf_pool_used(k->q.pool);
+        assert_int_equal(bufq_append_shared(&k->q, c, bytes, (size_t)n), 0);
+        k->n_shared += buf_chunk_is_shared(c) && buf_pool_used(k->q.pool) == used;
+    }
+}
+
+static struct ring *ring_on(struct buf_pool *pool, unsigned n_buffers) {
+    struct ring_options o = {.n_entries = 64, .n_recv_buffers = n_buffers, .recv_buffer_bytes = BUF_CHUNK_BYTES, .pool = pool};
+    struct ring *r = NULL;
+    char why[256] = "";
+    if (ring_new_from(&o, flavour_now->setup, flavour_now->recv, &r, why) < 0)
+        fail_msg("%s", why);
+    return r;
+}
+
+static void expect_whole(struct bufq *q, size_t *at) {
+    const uint8_t *piece;
+    for (size_t n; (piece = bufq_peek(q, &n)); bufq_consume(q, n))
+        for (size_t i = 0; i < n; i++, ++*at)
+            assert_int_equal(piece[i], pattern[*at % N_EACH]);
+}
+
+static void send_pattern(int fd, size_t *at, size_t n) {
+    for (size_t left = n; left;) {
+        ssize_t k = write(fd, pattern + *at % N_EACH, min_of(left, N_EACH - *at % N_EACH));
+        if (k <= 0)
+            break;
+        *at += (size_t)k;
+        left -= (size_t)k;
+    }
+}
+
+static void keep_chunks(void) {
+    cleanup(buf_pool_freep) struct buf_pool *pool = buf_pool_new(256);
+    struct ring *r = ring_on(pool, 64);
+    struct keeper k = {.ring = r, .keep = true};
+    int pair[2];
+    size_t sent = 0, checked = 0;
+    make_pair(pair);
+    for (unsigned i = 0; i < N_EACH; i++)
+        pattern[i] = (uint8_t)(i * 31 + i / 256);
+    bufq_init(&k.q, pool);
+    assert_int_equal(buf_pool_used(pool), r->buffers.n_lit);
+    ring_recv(r, &k.op, pair[0], true, keep);
+    for (unsigned i = 0; i < 30; i++) { /* each time many buffers' worth stay with us for a while */
+        size_t until = sent + 400 * 1000;
+        while (sent < until) {
+            send_pattern(pair[1], &sent, until - sent);
+            assert_int_equal(ring_turn(r, NS_PER_S, NULL), 0);
+        }
+        turn_until(r, k.n_got == sent);
+        assert_null(ring_received_chunk(r));
+        expect_whole(&k.q, &checked);
+    }
+    assert_int_equal(checked, sent);
+    assert_true(k.n_shared > 100); /* by reference, no copy */
+    k.keep = false;
+    size_t before = k.n_got;
+    for (unsigned i = 0; i < 100; i++) { /* who keeps none costs none */
+        send_pattern(pair[1], &sent, 100);
+        turn_until(r, k.n_got == sent);
+        assert_in_range(buf_pool_used(pool), 1, r->buffers.n_lit_max);
+    }
+    assert_int_equal(k.n_got, before + 100 * 100);
+    ring_cancel(r, &k.op);
+    turn_until(r, k.n_last);
+    close(pair[0]);
+    close(pair[1]);
+    finish(r);
+    assert_int_equal(buf_pool_used(pool), 0);
+}
+static void test_who_keeps_a_chunk_keeps_the_buffer(void **state) { on_each_flavour(keep_chunks); }
+
+static void run_out_of_chunks(void) {
+    /* Somebody holds all chunks but those of the ring, and of those keeps each that gets bytes: receives wait, without
+     * a spin, and go on once there are chunks again. */
+    enum { N_CHUNKS = 64 };
+    cleanup(buf_pool_freep) struct buf_pool *pool = buf_pool_new(N_CHUNKS);
+    struct ring *r = ring_on(pool, 16);
+    struct keeper k = {.ring = r};
+    struct buf_chunk *held[N_CHUNKS];
+    unsigned n_held = 0;
+    int pair[2];
+    size_t sent = 0;
+    make_pair(pair);
+    bufq_init(&k.q, pool);
+    assert_int_equal(r->buffers.n_lit, N_CHUNKS / RING_POOL_PART);
+    for (struct buf_chunk *c; (c = buf_chunk_acquire(pool));)
+        held[n_held++] = c;
+    assert_int_equal(n_held, N_CHUNKS - N_CHUNKS / RING_POOL_PART);
+    ring_recv(r, &k.op, pair[0], true, keep);
+    for (unsigned round = 0; round < 20; round++) {
+        size_t had = k.n_got;
+        send_pattern(pair[1], &sent, 40000);
+        turn_until(r, k.n_got == sent);
+        assert_int_equal(k.n_got, had + 40000);
+    }
+    /* Now the ring's own chunks are taken too. */
+    struct buf_chunk *lit[16];
+    unsigned n_lit = 0;
+    for (unsigned id = 0; id < 16; id++)
+        if (r->buffers.chunks[id])
+            lit[n_lit++] = buf_chunk_ref(r->buffers.chunks[id]);
+    assert_int_equal(n_lit, N_CHUNKS / RING_POOL_PART);
+    size_t had = k.n_got;
+    send_pattern(pair[1], &sent, 200 * 1000);
+    struct ring_stats before, after;
+    for (unsigned i = 0; i < 50; i++)
+        assert_int_equal(ring_turn(r, NS_PER_MS, NULL), 0);
+    assert_in_range(k.n_got - had, 1, n_lit * BUF_CHUNK_BYTES);
+    assert_int_equal(r->buffers.n_dark, 16); /* each had bytes once, was kept, and none took its place */
+    ring_get_stats(r, &before);
+    uint64_t until = clock_mono_ns() + 30 * NS_PER_MS;
+    while (clock_mono_ns() < until)
+        assert_int_equal(ring_turn(r, 10 * NS_PER_MS, NULL), 0);
+    ring_get_stats(r, &after);
+    assert_in_range(after.enters - before.enters, 1, 200);
+    buf_chunk_unref(held[--n_held]); /* one chunk is enough to go on */
+    turn_until(r, k.n_got == sent);
+    while (n_held)
+        buf_chunk_unref(held[--n_held]);
+    while (n_lit)
+        buf_chunk_unref(lit[--n_lit]);
+    ring_cancel(r, &k.op);
+    turn_until(r, k.n_last);
+    close(pair[0]);
+    close(pair[1]);
+    finish(r);
+    assert_int_equal(buf_pool_used(pool), 0);
+}
+static void test_without_chunks_receives_wait(void **state) { on_each_flavour(run_out_of_chunks); }
+
 static void test_the_probe_finds_what_this_kernel_can(void **state) {
     flavour_now = &flavours[0];
     struct ring *r = make_ring(8, N_BUFFERS, BUFFER_BYTES);
-    assert_in_range(r->recv_mode, RECV_MULTISHOT_CAPPED, RECV_SINGLE);
-    print_message("receive mode here: %s\n", r->recv_mode == RECV_MULTISHOT_CAPPED ? "multishot, capped"
-                                             : r->recv_mode == RECV_MULTISHOT      ? "multishot"
-                                                                                   : "single shot");
+    assert_in_range(r->recv_mode, RECV_BUNDLE, RECV_SINGLE);
+    print_message("receive mode here: %s\n", r->recv_mode == RECV_BUNDLE      ? "multishot and bundles"
+                                             : r->recv_mode == RECV_MULTISHOT ? "multishot"
+                                                                              : "single shot");
     finish(r);
     flavour_now = &flavours[array_size(flavours) - 1];
     r = make_ring(8, N_BUFFERS, BUFFER_BYTES);
@@ -227,6 +381,8 @@ int main(void) {
         cmocka_unit_test(test_a_flood_does_not_starve_a_quiet_socket),
         cmocka_unit_test(test_a_starved_receive_can_be_cancelled),
         cmocka_unit_test(test_buffers_are_lit_when_they_are_needed),
+        cmocka_unit_test(test_who_keeps_a_chunk_keeps_the_buffer),
+        cmocka_unit_test(test_without_chunks_receives_wait),
         cmocka_unit_test(test_the_probe_finds_what_this_kernel_can),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

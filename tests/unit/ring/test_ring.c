@@ -153,14 +153,13 @@ static void receive_until_fin(void) {
     ring_recv(r, &in.op, pair[0], true, hear);
     for (size_t at = 0; at < sizeof(sent);) {
         size_t third = (sizeof(sent) - at + 2) / 3;
-        struct iovec iov[RING_IOV_MAX] = {
+        struct iovec iov[3] = {
             {sent + at, third},
             {sent + at + third, min_of(third, sizeof(sent) - at - third)},
         };
         iov[2] = (struct iovec){sent + at + third + iov[1].iov_len, sizeof(sent) - at - third - iov[1].iov_len};
         unsigned n_last = out.n_last;
         ring_send(r, &out.op, pair[1], iov, 3, hear);
-        memset(iov, 0xff, sizeof(iov)); /* the ring has its own copy of the vector */
         turn_until(r, out.n_last > n_last);
         assert_true(out.n > 0);
         at += (size_t)out.n;
@@ -184,27 +183,112 @@ static void receive_until_fin(void) {
 }
 static void test_receive_until_the_end_of_stream(void **state) { on_each_flavour(receive_until_fin); }
 
-static void receive_into(void) {
+static void receive_once(void) {
     struct ring *r = make_ring(8, 4, 1024);
     int pair[2];
     make_pair(pair);
-    uint8_t to[8] = {0};
     struct heard in = {0};
-    ring_recv_into(r, &in.op, pair[0], to, 4, hear);
-    assert_int_equal(write(pair[1], "abcdef", 6), 6);
-    turn_until(r, in.n_last);
-    assert_int_equal(in.n, 4);
-    assert_int_equal(in.n_got, 0); /* no ring buffer */
-    assert_memory_equal(to, "abcd\0\0\0", 8);
-    ring_recv(r, &in.op, pair[0], false, hear);
-    turn_until(r, in.n_last == 2);
-    assert_int_equal(in.n, 2);
-    assert_int_equal(in.n_got, 2);
+    for (unsigned i = 1; i <= 3; i++) {
+        ring_recv(r, &in.op, pair[0], false, hear);
+        assert_int_equal(write(pair[1], "ab", 2), 2);
+        turn_until(r, in.n_last == i);
+        assert_int_equal(in.n, 2);
+        assert_null(ring_received_chunk(r));
+    }
+    assert_int_equal(in.n_got, 6);
     close(pair[0]);
     close(pair[1]);
     finish(r);
 }
-static void test_receive_once_into_own_memory_and_into_a_buffer(void **state) { on_each_flavour(receive_into); }
+static void test_receive_once(void **state) { on_each_flavour(receive_once); }
+
+/* The queue of a send, with more pieces than one send takes; bytes join it while it is under way. */
+static void send_a_queue(void) {
+    enum { N_PIECES = 3 * RING_PIECES_MAX + 5, EACH = BUF_SHARE_MIN, N = N_PIECES * EACH };
+    cleanup(buf_pool_freep) struct buf_pool *pool = buf_pool_new(64);
+    struct ring *r = make_ring(8, 4, 1024);
+    int pair[2];
+    make_pair(pair);
+    static uint8_t sent[N], got[N];
+    struct bufq q;
+    struct heard in = {.got = got, .got_max = N}, out = {0};
+    size_t n_sent = 0, n_made = 0;
+    unsigned n_sends = 0;
+    bufq_init(&q, pool);
+    ring_recv(r, &in.op, pair[0], true, hear);
+    for (size_t i = 0; i < N; i++)
+        sent[i] = (uint8_t)(i * 7 + i / 256);
+    while (n_sent < N) {
+        for (unsigned i = 0; i < 20 && n_made < N; i++, n_made += EACH) { /* each a piece of its own */
+            struct buf_chunk *c = buf_chunk_acquire(pool);
+            memcpy(buf_chunk_bytes(c), sent + n_made, EACH);
+            assert_int_equal(bufq_append_shared(&q, c, buf_chunk_bytes(c), EACH), 0);
+            buf_chunk_unref(c);
+        }
+        ring_send_queue(r, &out.op, pair[1], &q, hear);
+        if (n_made < N) { /* the head of what joined it now is not looked at before the next send */
+            assert_int_equal(bufq_append(&q, sent + n_made, EACH), 0);
+            n_made += EACH;
+        }
+        turn_until(r, out.n_last > n_sends);
+        n_sends++;
+        assert_in_range(out.n, 1, RING_PIECES_MAX * EACH);
+        bufq_consume(&q, (size_t)out.n);
+        n_sent += (size_t)out.n;
+    }
+    turn_until(r, in.n_got == N);
+    assert_memory_equal(got, sent, N);
+    ring_cancel(r, &in.op);
+    turn_until(r, in.n_last);
+    bufq_deinit(&q);
+    close(pair[0]);
+    close(pair[1]);
+    finish(r);
+}
+static void test_send_from_a_queue(void **state) { on_each_flavour(send_a_queue); }
+
+/* A submission that had no entry is made later, from what it was given: also an address. */
+static void wait_for_an_entry(void) {
+    enum { N = 12 };
+    cleanup(buf_pool_freep) struct buf_pool *pool = buf_pool_new(4);
+    struct ring *r = make_ring(2, 4, 1024);
+    struct endpoint at;
+    int listener = listen_on(&at), pairs[N][2], fds[N];
+    static struct heard to[N], in[N], out[N];
+    struct bufq q[N];
+    memset(to, 0, sizeof(to));
+    memset(in, 0, sizeof(in));
+    memset(out, 0, sizeof(out));
+    r->uring.sq.ring_entries = 0; /* as if the kernel took none */
+    for (unsigned i = 0; i < N; i++) {
+        struct ring_socket_spec spec = {.netns_fd = -1};
+        make_pair(pairs[i]);
+        bufq_init(&q[i], pool);
+        if (i < 4)
+            assert_int_equal(bufq_append(&q[i], "abc", 3), 0);
+        assert_int_equal(ring_socket(r, &spec, &fds[i]), 0);
+        ring_connect(r, &to[i].op, fds[i], &at, false, hear);
+        ring_recv(r, &in[i].op, pairs[i][0], true, hear);
+        if (i < 4)
+            ring_send_queue(r, &out[i].op, pairs[i][1], &q[i], hear);
+        assert_int_equal(op_place(&to[i].op), OP_BACKLOG);
+    }
+    ring_cancel(r, &to[0].op);
+    r->uring.sq.ring_entries = *r->uring.sq.kring_entries;
+    for (unsigned i = 0; i < N; i++) {
+        turn_until(r, to[i].n_last && (i >= 4 || (in[i].n_got == 3 && out[i].n_last)));
+        assert_int_equal(to[i].n, i ? 0 : -ECANCELED);
+        ring_cancel(r, &in[i].op);
+        turn_until(r, in[i].n_last);
+        bufq_deinit(&q[i]);
+        close(fds[i]);
+        close(pairs[i][0]);
+        close(pairs[i][1]);
+    }
+    close(listener);
+    finish(r);
+}
+static void test_a_submission_waits_for_an_entry(void **state) { on_each_flavour(wait_for_an_entry); }
 
 static void send_to_a_full_socket(void) {
     struct ring *r = make_ring(8, 4, 1024);
@@ -544,7 +628,9 @@ int main(void) {
         cmocka_unit_test(test_connect_and_connection_refused),
         cmocka_unit_test(test_a_connect_can_be_cancelled),
         cmocka_unit_test(test_receive_until_the_end_of_stream),
-        cmocka_unit_test(test_receive_once_into_own_memory_and_into_a_buffer),
+        cmocka_unit_test(test_receive_once),
+        cmocka_unit_test(test_send_from_a_queue),
+        cmocka_unit_test(test_a_submission_waits_for_an_entry),
         cmocka_unit_test(test_a_send_may_be_short_and_waits_for_room),
         cmocka_unit_test(test_abort_on_close_sends_a_reset),
         cmocka_unit_test(test_cancellation_races),
