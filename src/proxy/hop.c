@@ -61,8 +61,10 @@ static void hop_retire(struct tunnel *t) {
     tunnel_retire(t);
     list_for_each (it, &t->legs) {
         struct leg *l = list_entry(it, struct leg, stream.link);
-        if (!l->closing && l->stream.id == 0)
-            leg_fail(l, CLOSE_TUNNEL_LOST, 0);
+        if (l->closing || l->failed || l->stream.id)
+            continue;
+        l->stream.unasked = true;
+        leg_fail(l, CLOSE_TUNNEL_LOST, 0);
     }
 }
 

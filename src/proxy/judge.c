@@ -105,7 +105,7 @@ static void judge_tunnels(struct worker *w, const struct world *world) {
         struct tunnel *t = list_entry(it, struct tunnel, in_worker);
         const struct tls_peer *peer = t->state == TUNNEL_OPEN ? tls_session_peer(t->tls) : NULL;
         if (peer && peer->issuing_node[0] && !world_node_has_identity(world, str_of(peer->issuing_node), &peer->identity))
-            tunnel_retire(t);
+            tunnel_bar(t);
     }
 }
 

@@ -41,6 +41,7 @@ struct leg {
             struct tunnel *tunnel; /* NULL: no stream (any more) */
             struct list link;      /* in tunnel->legs */
             int32_t id;            /* 0: waits for the tunnel to open */
+            bool unasked;          /* client: we retired its tunnel before it opened; nothing was lost */
             bool answered;         /* server: 200 was sent. client: 200 came */
             bool gone;             /* HTTP/2 forgot the stream */
             bool awake;            /* the session was told that there is something to pull */

@@ -66,6 +66,7 @@ enum {
 #define TUNNEL_DEAD_NS (20 * NS_PER_S)    /* no sign of life after a PING */
 #define TUNNEL_PAST_CERT_S (5 * 60 - 15)  /* a tunnel past a certificate's end; with tick and flush within five minutes */
 #define TUNNEL_FLUSH_NS (2 * NS_PER_S)    /* GOAWAY, alert and close_notify */
+#define TUNNEL_CROSSING_NS (2 * NS_PER_S) /* a retired inbound tunnel takes requests that crossed its GOAWAY for so long */
 #define TUNNEL_LINGER_NS (30 * NS_PER_S)  /* after an orderly end, for the peer to take its last bytes and close too */
 #define TUNNEL_CUT_NS (500 * NS_PER_MS)   /* all that is left of both when a drain's time is over */
 #define FLOW_FLUSH_NS (2 * NS_PER_S)      /* bytes that came before a reset */

@@ -230,9 +230,15 @@ static bool outbound_time_left(const struct flow *f) {
     return !f->worker->draining && worker_now(f->worker) - f->began_ns < FLOW_TRIES_NS;
 }
 
+/* Its tunnel was given up by ourselves, for a newer certificate or another world: no loss that counts. */
+static bool outbound_is_unasked(const struct flow *f) {
+    const struct leg *l = &f->legs[LEG_SERVER];
+    return leg_is_stream(l) && l->stream.unasked;
+}
+
 /* A tunnel that broke, or a request refused before it was looked at, is nothing against the address: at first. */
 static bool outbound_is_mishap(const struct flow *f, enum close_reason why) {
-    return why == CLOSE_TUNNEL_LOST && f->notes->n_tunnels_lost + 1 < FLOW_TUNNELS_MAX;
+    return why == CLOSE_TUNNEL_LOST && (outbound_is_unasked(f) || f->notes->n_tunnels_lost + 1 < FLOW_TUNNELS_MAX);
 }
 
 /* Only before the first byte; the application's own bytes are still in its socket. */
@@ -240,7 +246,7 @@ static bool outbound_may_retry(struct flow *f, enum close_reason why) {
     if (!outbound_time_left(f) || !outbound_blames_endpoint(f, why))
         return false;
     if (outbound_is_mishap(f, why)) {
-        f->notes->n_tunnels_lost++;
+        f->notes->n_tunnels_lost += !outbound_is_unasked(f);
         return true;
     }
     return outbound_next_endpoint(f);

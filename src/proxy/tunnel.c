@@ -463,6 +463,14 @@ void tunnel_retire(struct tunnel *t) {
     tunnel_touch(t);
 }
 
+void tunnel_bar(struct tunnel *t) {
+    t->barred = true;
+    if (t->goaway_sent && h2_drain_crossing(t->h2))
+        h2_goaway(t->h2, H2_NO_ERROR);
+    tunnel_retire(t);
+    tunnel_touch(t);
+}
+
 void tunnel_leg_gone(struct tunnel *t) {
     if (t->n_legs == 0)
         t->idle_ns = worker_now(t->worker);
@@ -547,7 +555,12 @@ static void tunnel_say_goodbye(struct tunnel *t) {
     if (t->goaway_sent || !t->h2)
         return;
     t->goaway_sent = true;
+    t->goaway_ns = worker_now(t->worker);
     h2_goaway(t->h2, tunnel_h2_error(t));
+    if (t->barred && h2_drain_crossing(t->h2))
+        h2_goaway(t->h2, H2_NO_ERROR);
+    else if (t->state == TUNNEL_OPEN && h2_drain_crossing(t->h2))
+        ring_timer_start(t->worker->ring, &t->timer, t->goaway_ns + TUNNEL_CROSSING_NS, tunnel_timer_fired);
 }
 
 static void tunnel_shut(struct ring_op *op, int n, const uint8_t *bytes unused_arg, bool more unused_arg) {
@@ -634,6 +647,15 @@ static void tunnel_join_step(struct tunnel *t) {
 
 /* ---- time ---- */
 
+static uint64_t tunnel_crossing_rest(struct tunnel *t) {
+    uint64_t passed_ns = worker_now(t->worker) - t->goaway_ns;
+    if (passed_ns < TUNNEL_CROSSING_NS)
+        return TUNNEL_CROSSING_NS - passed_ns;
+    h2_goaway(t->h2, H2_NO_ERROR);
+    tunnel_touch(t);
+    return TUNNEL_TICK_NS;
+}
+
 static void tunnel_tick(struct tunnel *t) {
     struct worker *w = t->worker;
     uint64_t now = worker_now(w);
@@ -661,6 +683,8 @@ static void tunnel_tick(struct tunnel *t) {
     /* Silence is counted from the last byte heard; at the latest the next tick looks at the other limits. */
     uint64_t silent_ns = now - max_of(t->heard_ns, t->ping_ns);
     uint64_t rest_ns = silent_ns < TUNNEL_TICK_NS ? TUNNEL_TICK_NS - silent_ns : TUNNEL_TICK_NS;
+    if (h2_drain_crossing(t->h2)) /* a peer may not put it off for ever */
+        rest_ns = min_of(rest_ns, tunnel_crossing_rest(t));
     if (past_s < 0) /* a GOAWAY on time spares the peer a refused request */
         rest_ns = min_of(rest_ns, (uint64_t)min_of(-past_s, (int64_t)3600) * NS_PER_S);
     ring_timer_start(w->ring, &t->timer, now + rest_ns, tunnel_timer_fired);
@@ -694,6 +718,14 @@ static void tunnel_timer_fired(struct ring_timer *timer) {
 
 /* ---- the one step ---- */
 
+/* Flows whose streams are over go by themselves, and their last bytes must get out: that is no loss. */
+static bool tunnel_has_stream(const struct tunnel *t) {
+    list_for_each (it, &t->legs)
+        if (!list_entry(it, struct leg, stream.link)->stream.gone)
+            return true;
+    return false;
+}
+
 static void tunnel_open_step(struct tunnel *t) {
     if (t->retired && (t->server || t->n_legs == 0))
         tunnel_say_goodbye(t);
@@ -701,12 +733,15 @@ static void tunnel_open_step(struct tunnel *t) {
         tunnel_end(t, CLOSE_TLS_FAILED, tls_session_error(t->tls));
         return;
     }
+    /* What the peer asked for before it heard is carried: a rotation loses no request. */
+    if (t->n_legs == 0 && h2_drain_crossing(t->h2))
+        return;
     /* Its last flows' last bytes may take their time; FLUSH would not wait for a slow reader. */
     if (t->n_legs == 0 && (t->out.n_bytes || t->plain.n_bytes))
         return;
     if (t->n_legs == 0 && (t->retired || h2_finished(t->h2)))
         tunnel_end(t, t->worker->draining ? CLOSE_DRAIN : CLOSE_FINISHED, NULL);
-    else if (h2_finished(t->h2))
+    else if (h2_finished(t->h2) && tunnel_has_stream(t))
         tunnel_end(t, CLOSE_TUNNEL_LOST, "HTTP/2 session over"); /* a flood of resets that we were made to send, too */
 }
 

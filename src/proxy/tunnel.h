@@ -35,6 +35,7 @@ struct tunnel {
     uint8_t state;
     bool server;
     bool retired; /* carries no new flow; ends with its last one */
+    bool barred;  /* server, retired: not even requests that crossed the GOAWAY */
     bool goaway_sent, close_sent, shut, peer_ended, socket_lost, closed;
     bool had_request;        /* server */
     bool credential_arrived; /* server, parked */
@@ -49,6 +50,7 @@ struct tunnel {
     uint64_t trust_judged;                                    /* generation of the trust that judged it last */
     int64_t cert_end_s;                                       /* once open: wall time of the earlier end of both sides' chains */
     uint64_t began_ns, opened_ns, heard_ns, ping_ns, idle_ns; /* idle_ns: since when without flows */
+    uint64_t goaway_ns;                                       /* when the peer was told to ask for nothing more */
     struct endpoint local, peer;
     uint64_t uid_hash;        /* client: of the workload it leads to (hop.h), which its hop may have left behind */
     struct identity expected; /* client: who must answer */
@@ -72,8 +74,9 @@ struct tunnel *tunnel_connect(struct hop *hop, struct tls_context *context, enum
 void tunnel_accepted(struct pod *pod, int fd); /* server; takes the descriptor */
 void tunnel_touch(struct tunnel *t);
 void tunnel_step(struct tunnel *t);
-bool tunnel_may_take(const struct tunnel *t);                                 /* client: one more flow, now or once open */
-void tunnel_retire(struct tunnel *t);                                         /* no new flows; GOAWAY to the peer */
+bool tunnel_may_take(const struct tunnel *t); /* client: one more flow, now or once open */
+void tunnel_retire(struct tunnel *t);         /* no new flows; GOAWAY to the peer */
+void tunnel_bar(struct tunnel *t);            /* server: retired, and what is asked for from now on is refused */
 void tunnel_end(struct tunnel *t, enum close_reason reason, const char *why); /* now: its flows are reset */
 void tunnel_cut(struct tunnel *t);      /* a drain's time is over: little time for what it still has to say */
 void tunnel_leg_gone(struct tunnel *t); /* one stream leg was detached */

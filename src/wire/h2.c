@@ -211,6 +211,8 @@ bool h2_finished(const struct h2 *h) {
     return h->dead || (!h->n_rest && !nghttp2_session_want_read(h->ng) && !nghttp2_session_want_write(h->ng));
 }
 
+bool h2_drain_crossing(const struct h2 *h) { return h->drain_ping && !h->dead && !h->closing && !h->verdict; }
+
 struct h2_stream *h2_stream_find(const struct h2 *h, int32_t id) {
     struct h2_stream *s = nghttp2_session_get_stream_user_data(h->ng, id);
 

@@ -2,8 +2,9 @@
  * Goal: whatever the network does, two proxies lose no byte, never let a truncated stream look whole, pass resets on as
  * resets, end every connection, and keep nothing. Method: the real proxy room (two workers in this thread) with real TLS and
  * HTTP/2 on the simulated ring, between scripted applications, under many seeds: even ones gentle (everything must get
- * through), odd ones rough (connections break, descriptors run out, clocks jump, policy and certificates change, pods
- * leave, nodes drain). `--seed N` runs one seed, `--runs N` the first N. */
+ * through, also while one rotation of the certificates follows another), odd ones rough (connections break, descriptors run
+ * out, clocks jump, policy and certificates change, pods leave, nodes drain). `--seed N` runs one seed and shows its logs,
+ * `--runs N` the first N. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -29,6 +30,7 @@ enum {
     FLOWS_MAX_PER_RUN = 12,
     BYTES_MAX = 600000,
     SLEEPER_BYTES = 2000000,
+    GENERATIONS = 40, /* of credentials */
     TURNS_MAX = 600000,
     WALL_S = 1800000000
 };
@@ -50,6 +52,7 @@ static uint64_t seed_now;
     do { \
         if (!(cond)) { \
             fprintf(stderr, "seed %" PRIu64 ": line %d: %s\n", seed_now, __LINE__, #cond); \
+            log_stop(); /* what was logged until then is shown */ \
             exit(1); \
         } \
     } while (0)
@@ -75,8 +78,8 @@ struct node {
     struct worker_stats stats;
 };
 /* Rough: everything happens. Gentle: delays and reorderings only, every talk must be whole. Ageing: like gentle, but
- * certificates end in the middle. */
-enum manner { MANNER_ROUGH, MANNER_GENTLE, MANNER_AGEING, _MANNER_MAX };
+ * certificates end in the middle. Rotating: gentle, and one rotation after another, on either node and on both at once. */
+enum manner { MANNER_ROUGH, MANNER_GENTLE, MANNER_AGEING, MANNER_ROTATING, _MANNER_MAX };
 struct scene {
     struct sim *sim;
     bool gentle;
@@ -87,6 +90,7 @@ struct scene {
     const char *next_world;
     unsigned n_worlds;
     unsigned trust;
+    unsigned generation[2]; /* of each node's credential */
     struct node nodes[_NODE_MAX];
     struct mailbox *answers;
     struct endpoint dialled[65536];
@@ -100,8 +104,8 @@ struct scene {
 enum { TRUST_FIRST, TRUST_SAME, TRUST_NO_CLIENT, TRUST_NO_SERVER, TRUST_OTHER_ROOT, _TRUST_MAX };
 static struct scene *scene_now;
 static struct pki pki;
-static struct tls_credential *credentials[_MANNER_MAX][2][3]; /* client, server; by generation */
-static uint64_t n_expired;                                    /* flows of all runs that a certificate's end cut */
+static struct tls_credential *credentials[_MANNER_MAX][2][GENERATIONS]; /* client, server; by generation */
+static uint64_t n_expired;                                              /* flows of all runs that a certificate's end cut */
 static struct tls_trust *trusts[_TRUST_MAX];
 
 /* ---- applications ---- */
@@ -305,6 +309,17 @@ static void event_rotate(void *context) {
     post_credential(context, NODE_A, 2);
     post_credential(context, NODE_B, 2);
 }
+/* Together or one of them, within a round trip or not: flows are opening all the time. */
+static void event_rotate_again(void *context) {
+    struct scene *s = context;
+    struct rng *rng = ring_sim_rng(s->sim);
+    unsigned which = 1 + (unsigned)rng_below(rng, 3);
+    for (unsigned i = 0; i < _NODE_MAX; i++)
+        if (which & (1u << i) && s->generation[i] + 1 < GENERATIONS)
+            post_credential(s, i, ++s->generation[i]);
+    if (s->generation[NODE_A] + 1 < GENERATIONS || s->generation[NODE_B] + 1 < GENERATIONS)
+        ring_sim_after(s->sim, rng_below(rng, rng_below(rng, 4) ? 40 * NS_PER_MS : NS_PER_MS), event_rotate_again, s);
+}
 static void put_trust(struct scene *s, unsigned trust) {
     if (trust <= s->trust)
         return;
@@ -357,7 +372,9 @@ static void plan_events(struct scene *s) {
     for (unsigned i = 0; i < 8; i++)
         ring_sim_after(s->sim, rng_below(rng, 6 * NS_PER_S), event_ask, s);
     if (s->gentle) { /* a rotation disturbs nobody */
-        if (rng_below(rng, 2))
+        if (s->manner == MANNER_ROTATING)
+            event_rotate_again(s);
+        else if (rng_below(rng, 2))
             ring_sim_after(s->sim, rng_below(rng, 3 * NS_PER_S), event_rotate, s);
         if (rng_below(rng, 2)) /* nor do new bundles that leave all as it was */
             ring_sim_after(s->sim, rng_below(rng, 3 * NS_PER_S), event_trust_same, s);
@@ -376,7 +393,7 @@ static void make_talks(struct scene *s) {
     for (unsigned i = 0; i < s->n_talks; i++) {
         struct talk *t = &s->talks[i];
         t->scene = s;
-        t->way = rng_below(rng, 2) ? WAY_TUNNEL : (enum way)rng_below(rng, _WAY_MAX);
+        t->way = s->manner == MANNER_ROTATING || rng_below(rng, 2) ? WAY_TUNNEL : (enum way)rng_below(rng, _WAY_MAX);
         t->client = (struct side){.talk = t, .other = &t->server, .salt = i * 7};
         t->server = (struct side){.talk = t, .other = &t->client, .salt = i * 13 + 1};
         struct side *sides[] = {&t->client, &t->server};
@@ -391,7 +408,7 @@ static void make_talks(struct scene *s) {
         for (unsigned k = 0; k < 2; k++)
             if (sides[k]->sleepy) /* what is sent to it is more than queues hold, so that its flow stays open */
                 sides[1 - k]->n_to_send = SLEEPER_BYTES;
-        ring_sim_after(s->sim, rng_below(rng, 2 * NS_PER_S), start_talk, t);
+        ring_sim_after(s->sim, rng_below(rng, s->manner == MANNER_ROTATING ? NS_PER_S / 2 : 2 * NS_PER_S), start_talk, t);
     }
 }
 
@@ -516,7 +533,8 @@ static void run(uint64_t seed, enum manner manner) {
     seed_now = seed;
     s->sim = ring_sim_new(seed, manner != MANNER_ROUGH ? &SIM_FAULTS_SLOW : &SIM_FAULTS_ROUGH);
     s->manner = manner;
-    s->gentle = manner == MANNER_GENTLE;
+    s->gentle = manner == MANNER_GENTLE || manner == MANNER_ROTATING;
+    s->generation[NODE_A] = s->generation[NODE_B] = 1;
     ring_sim_on_route(s->sim, route, s);
     publish_world(s, "");
     for (unsigned i = 0; i < _NETNS_MAX; i++)
@@ -558,10 +576,10 @@ static void run(uint64_t seed, enum manner manner) {
 static void make_credentials(void) {
     static const char *const accounts[] = {"client", "server"};
     pki_init(&pki, "cluster.local", WALL_S);
-    static const int64_t lives_s[_MANNER_MAX] = {PKI_TTL, 30 * 86400, 20};
+    static const int64_t lives_s[_MANNER_MAX] = {PKI_TTL, 30 * 86400, 20, 30 * 86400};
     for (unsigned manner = 0; manner < _MANNER_MAX; manner++)
         for (unsigned a = 0; a < array_size(accounts); a++)
-            for (unsigned g = 1; g < 3; g++) {
+            for (unsigned g = 1; g < (manner == MANNER_ROTATING ? GENERATIONS : 3); g++) {
                 struct identity identity = pki_identity("cluster.local", "default", accounts[a]);
                 struct tls_credential_spec spec = {.identity = &identity, .trust = pki.trust, .generation = g};
                 const char *why = NULL;
@@ -590,7 +608,7 @@ static void free_credentials(void) {
         tls_trust_unref(trusts[t]);
     for (unsigned manner = 0; manner < _MANNER_MAX; manner++)
         for (unsigned a = 0; a < 2; a++)
-            for (unsigned g = 1; g < 3; g++)
+            for (unsigned g = 1; g < (manner == MANNER_ROTATING ? GENERATIONS : 3); g++)
                 tls_credential_unref(credentials[manner][a][g]);
     pki_deinit(&pki);
 }
@@ -613,13 +631,13 @@ int main(int argc, char **argv) {
             return 2;
         }
     }
-    const struct log_options quiet = {.level = LOG_ERROR, .access_path = only ? "stderr" : "none"};
+    const struct log_options quiet = {.level = only ? LOG_DEBUG : LOG_ERROR, .access_path = only ? "stderr" : "none"};
     require(log_start(&quiet) == 0);
     publish_reader_register();
     make_credentials();
     make_trusts();
     for (uint64_t seed = only ? only : 1; seed <= (only ? only : runs); seed++)
-        run(seed, seed % 2 ? MANNER_ROUGH : seed % 8 ? MANNER_GENTLE : MANNER_AGEING);
+        run(seed, seed % 2 ? MANNER_ROUGH : seed % 8 == 0 ? MANNER_AGEING : seed % 8 == 2 ? MANNER_ROTATING : MANNER_GENTLE);
     free_credentials();
     publish_reader_unregister();
     log_stop();

@@ -95,6 +95,9 @@ size_t h2_drain(struct h2 *h, struct bufq *to, size_t max);
 size_t h2_drain_bytes(struct h2 *h, uint8_t *to, size_t cap);
 bool h2_wants_send(const struct h2 *h);
 bool h2_finished(const struct h2 *h); /* neither direction will carry anything more */
+/* A draining server has not heard yet that its GOAWAY arrived: requests may be on their way, and will be served. A second
+ * h2_goaway does not wait for them: they are refused. */
+bool h2_drain_crossing(const struct h2 *h);
 
 /* Client: opens a stream. 0 with its id, or 1: no stream can be opened (limit, GOAWAY, ids used up). Names and values are copied.
  */

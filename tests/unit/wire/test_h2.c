@@ -205,9 +205,12 @@ static void a_draining_server_serves_what_was_on_its_way(void **state) {
     struct flow *first = side_connect(c, 1000, false), *crossing;
     int verdict = 0;
     sides_talk(c, s);
+    assert_false(h2_drain_crossing(s->h));
     h2_goaway(s->h, H2_NO_ERROR);
+    assert_true(h2_drain_crossing(s->h));
     crossing = side_connect(c, 2000, false); /* opened before the client hears of it */
     sides_talk(c, s);
+    assert_false(h2_drain_crossing(s->h));
     assert_int_equal(c->n_goaway, 2);
     assert_int_equal(c->goaway_last, crossing->id);
     assert_null(side_connect(c, 0, false));
@@ -223,6 +226,26 @@ static void a_draining_server_serves_what_was_on_its_way(void **state) {
     assert_true(first->orderly && crossing->orderly);
     assert_true(h2_finished(s->h) && h2_finished(c->h));
     assert_int_equal(verdict, 0);
+    side_free(c);
+    side_free(s);
+}
+
+static void a_server_that_waits_no_longer_refuses_what_was_on_its_way(void **state) {
+    struct side *c = side_new(false), *s = side_new(true);
+    struct flow *first = side_connect(c, 1000, false), *crossing;
+    int verdict = 0;
+    sides_talk(c, s);
+    h2_goaway(s->h, H2_NO_ERROR);
+    crossing = side_connect(c, 2000, false);
+    h2_goaway(s->h, H2_NO_ERROR);
+    assert_false(h2_drain_crossing(s->h));
+    side_carry(s, c, SIDE_BUFFER, &verdict);
+    sides_talk(c, s);
+    assert_int_equal(s->n_requests, 1);
+    assert_int_equal(c->goaway_last, first->id);
+    assert_true(crossing->n_closed == 1 && !crossing->orderly);
+    assert_int_equal(crossing->error, H2_REFUSED_STREAM);
+    assert_int_equal(first->n_closed, 0);
     side_free(c);
     side_free(s);
 }
@@ -300,6 +323,7 @@ int main(void) {
         cmocka_unit_test(forgotten_streams_are_silent_and_reset),
         cmocka_unit_test(the_limit_of_streams_holds),
         cmocka_unit_test(a_draining_server_serves_what_was_on_its_way),
+        cmocka_unit_test(a_server_that_waits_no_longer_refuses_what_was_on_its_way),
         cmocka_unit_test(an_ending_side_tells_why),
         cmocka_unit_test(a_draining_client_opens_nothing),
         cmocka_unit_test(pings_come_back),
