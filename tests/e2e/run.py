@@ -45,13 +45,16 @@ def sanitizer_reports(lab):
 
 
 def show_logs(lab):
+    """The ends of the logs, and of each log the last lines that say that something went wrong: they may be long past."""
     for node in lab.nodes:
         if node.daemon is not None:
             print(f"    -- {node.name}:")
-            for line in node.daemon.tail(8).splitlines():
-                print(f"       {line}")
-        for line in node.access_lines()[-3:]:
-            print(f"       access: {line}")
+            lines = node.log.read_text(errors="replace").splitlines()
+            kept = [line for line in lines[:-8] if "\twarn\t" in line or "\terror\t" in line][-24:] + lines[-8:]
+            print("".join(f"       {line}\n" for line in kept), end="")
+        lines = node.access_lines()
+        kept = [line for line in lines[:-3] if " reason=finished" not in line][-24:] + lines[-3:]
+        print("".join(f"       access: {line}\n" for line in kept), end="")
 
 
 def run_in_parallel(arguments):

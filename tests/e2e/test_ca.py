@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The CA while it is in use: its root changes under load, certificates are taken back, files are replaced, its record is read."""
 
+import datetime
 import json
 import re
 
@@ -69,6 +70,20 @@ def adopted_by_all(lab, n):
                    lambda: (lambda r: len(r) == n and all(r.values()))(roots(node)), 15)
 
 
+def around(lab, failure):
+    """What both nodes logged from two seconds before a failed connection of keep_connecting() to half a second after it, successes left out."""
+    began, ended = (datetime.datetime.fromisoformat(t) for t in failure[:2])
+    first, last = began - datetime.timedelta(seconds=2), ended + datetime.timedelta(seconds=0.5)
+    text = []
+    for node in lab.nodes:
+        for kind, lines in (("log", node.log.read_text(errors="replace").splitlines()), ("access", node.access_lines())):
+            for line in lines:
+                at = re.match(r"(\d{4}-\d\d-\d\dT[\d:.]+Z)\t", line)
+                if at and first <= datetime.datetime.fromisoformat(at[1]) <= last and " reason=finished" not in line:
+                    text.append(f"\n    {node.name} {kind}: {line}")
+    return "".join(text[:200])
+
+
 def case_rollover_under_load(lab):
     """Old root, both, new root: two nodes, connections all the time, not one fails and no handshake is refused"""
     server = serve(lab)
@@ -107,7 +122,7 @@ def case_rollover_under_load(lab):
     until.touch()
     for load in loads:
         good, bad = load.result(20)
-        expect_equal(bad, [], f"failures among {good} connections")
+        expect_equal(bad, [], f"failures among {good} connections{around(lab, bad[0]) if bad else ''}")
         expect(good > scaled(1000), f"only {good} connections")
     for node in lab.nodes:
         refused = [line for line in node.access_lines() if "connection failed" in line]

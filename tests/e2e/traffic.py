@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What clients and servers do in the pods. Each takes `ready` last; servers call it once they listen."""
 
+import contextlib
+import datetime
 import errno
 import hashlib
 import select
@@ -436,29 +438,45 @@ def one_by_one(address, port, n, *, ready):
     return n
 
 
+def attempt(address, port, timeout=5):
+    """One connection that must echo a byte: ("ok" or the error's name, the step that said so, the local port)."""
+    step, from_port = "connect", 0
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
+        try:
+            s.settimeout(timeout)
+            s.connect((address, port))
+            from_port = s.getsockname()[1]
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            step = "send"
+            s.sendall(b"x")
+            step = "receive"
+            return "ok" if s.recv(1) == b"x" else "eof", step, from_port
+        except TimeoutError:
+            return "timeout", step, from_port
+        except OSError as error:
+            return errno.errorcode.get(error.errno, str(error)), step, from_port
+
+
 def try_connect(address, port, timeout=5, *, ready):
     """"ok", or the error's name; a connection that is accepted must also echo."""
-    try:
-        s = connect(address, port, timeout)
-        s.settimeout(timeout)
-        s.sendall(b"x")
-        data = s.recv(1)
-        return "ok" if data == b"x" else "eof"
-    except TimeoutError:
-        return "timeout"
-    except OSError as error:
-        return errno.errorcode.get(error.errno, str(error))
+    return attempt(address, port, timeout)[0]
+
+
+def now():
+    """The time as the daemons' logs write it."""
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def keep_connecting(address, port, until, *, ready):
-    """Opens connection after connection, each echoes a byte, until the file `until` is there: (how many did, what the others said)."""
+    """Connection after connection echoes a byte until the file `until` is there: (how many did, (began, ended, what, step, port) of the rest)."""
     good, bad = 0, []
     while not until.exists():
-        verdict = try_connect(address, port, ready=ready)
+        began = now()
+        verdict, step, from_port = attempt(address, port)
         if verdict == "ok":
             good += 1
         else:
-            bad.append((time.strftime("%H:%M:%S"), verdict))
+            bad.append((began, now(), verdict, step, from_port))
         if good + len(bad) == 1:
             ready()
     return good, bad
