@@ -23,11 +23,12 @@
 #include "micro.h"
 #include "pki.h"
 
-enum { TURNS = 101, TURN_NS = 2 * 1000 * 1000, HASH_BYTES = 32, LOOP_CALLS = 10000 };
+enum { TURNS = 101, TURN_NS = 2 * 1000 * 1000, HASH_BYTES = 32, LOOP_CALLS = 10000, PEERS = 512 };
 
 static struct pki pki;
 static struct pki_node node;
 static struct tls_credential *credential;
+static struct tls_der_list peers[PEERS];
 static int64_t now_s; /* the library asks the machine's clock, so our certificates are of today */
 
 /* ---- the ceiling ---- */
@@ -205,6 +206,23 @@ static void one_walk(void *unused) {
     check(tls_chain_verify(pki.trust, tls_credential_chain(credential), TLS_ROLE_CLIENT, now_s, NULL, NULL, &seen) == TLS_TRUST_OK);
 }
 
+/* As one_walk, of another peer each time. */
+static void next_walk(void *unused) {
+    static size_t next;
+    struct tls_peer seen;
+    check(tls_chain_verify(pki.trust, &peers[next++ % PEERS], TLS_ROLE_CLIENT, now_s, NULL, NULL, &seen) == TLS_TRUST_OK);
+}
+
+static void make_peers(void) {
+    for (int i = 0; i < PEERS; i++) {
+        struct tls_key *key;
+        pki_leaf(&pki, &node, tls_credential_identity(credential), PKI_FLAWLESS, &key, &peers[i]);
+        tls_key_free(key);
+    }
+    for (int i = 0; i < PEERS; i++) /* each is known from before */
+        next_walk(NULL);
+}
+
 static void one_rng(void *unused) {
     WC_RNG fresh;
     check(wc_InitRng(&fresh) == 0 && wc_FreeRng(&fresh) == 0);
@@ -253,6 +271,7 @@ int main(int argc, char **argv) {
                                  {"two objects of the library", plain_objects},
                                  {"two sessions of ours", room_objects},
                                  {"chain walk, seen before", one_walk},
+                                 {"chain walk, 512 peers in turn", next_walk},
                                  {"random generator", one_rng}};
     now_s = time(NULL);
     pki_init(&pki, "cluster.local", now_s);
@@ -280,6 +299,7 @@ int main(int argc, char **argv) {
                micro_median(rows[k].cpu, TURNS) / 1000, micro_median(rows[k].times, TURNS));
     if (argc > 1)
         return 0; /* all else ends with the process */
+    make_peers();
     measure(steps, array_size(steps));
     for (size_t k = 0; k < array_size(steps); k++)
         printf("%s\t%.1f\t%.1f\n", steps[k].name, micro_median(steps[k].wall, TURNS) / 1000,

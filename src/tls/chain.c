@@ -4,11 +4,12 @@
  * DESIGN rule 3 and facts/identity.md 4.2. The chain is taken in the order in which TLS asks for it (RFC 8446 4.4.2): the
  * issuer of a certificate is a root, or the very next certificate. Nothing is searched, so the work is bounded by
  * chain length x roots of that name, and no peer can make us try paths.
- * A good signature stays good for ever, so each thread remembers some it has seen (by hash of certificate and issuer
- * key); times, usages and names are judged anew for every peer. */
+ * A good signature stays good for ever, so each thread remembers those it has seen (remembered.h); times, usages, names and
+ * revocation are judged anew for every peer. */
 #include <ringwall/base/check.h>
 
 #include "chain.h"
+#include "remembered.h"
 
 const char *tls_trust_text(enum tls_trust_verdict v) {
     static const char *const texts[] = {
@@ -20,21 +21,8 @@ const char *tls_trust_text(enum tls_trust_verdict v) {
     return texts[v];
 }
 
-enum { SEEN_SLOTS = 256 };
-static _Thread_local uint8_t seen_signatures[SEEN_SLOTS][32];
-
 static bool signed_by(const struct cert_view *c, const struct cert_view *issuer) {
-    static const uint8_t none[32];
-    uint8_t id[32];
-    bool hashed = digest_sha256(c->whole, issuer->key.bytes, id) && memcmp(id, none, sizeof(id)) != 0;
-    uint8_t *slot = seen_signatures[id[0] % SEEN_SLOTS];
-    if (hashed && !memcmp(slot, id, sizeof(id)))
-        return true;
-    if (!signature_check(&issuer->key, c->signature_kind, c->tbs, c->signature))
-        return false;
-    if (hashed)
-        memcpy(slot, id, sizeof(id));
-    return true;
+    return remembered_check(&issuer->key, c->signature_kind, c->whole, c->tbs, c->signature);
 }
 
 static bool time_ok(const struct cert_view *c, int64_t now_s, enum tls_trust_verdict *why) {
