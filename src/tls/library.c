@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * tls/library.c - wolfSSL's start and end, and the memory that it may hold
+ * tls/library.c - wolfSSL's start and end, the memory that it may hold, its random bytes
  *
  * All its allocations pass through here and are counted for all threads together. A thread adds up its own changes and
  * hands them on in steps, so that workers do not fight for one cache line; the sum is exact to STEP_BYTES a thread.
@@ -17,7 +17,6 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/cpuid.h>
 #include <wolfssl/wolfcrypt/memory.h>
-#include <wolfssl/wolfcrypt/random.h>
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
@@ -92,16 +91,18 @@ void tls_memory_limit(size_t bytes) {
 
 bool library_memory_left(void) { return used_now() < atomic_load_explicit(&memory_limit, memory_order_relaxed); }
 
-/* One system call in place of the library's open, read and close of a device for each session. */
-static int library_seed(OS_Seed *os, byte *seed, word32 n) {
-    (void)os;
-    rng_secret(seed, n);
+#ifndef CUSTOM_RAND_GENERATE_BLOCK
+#error "this wolfSSL would ask a generator of its own: run deploy/setup"
+#endif
+/* All random bytes of the library are the kernel's, each time: no state that a fork or a snapshot could repeat, and none to
+ * seed and test for each session. */
+int ringwall_random(unsigned char *to, unsigned int n) {
+    rng_secret(to, n);
     return 0;
 }
 
 int tls_library_init(void) {
-    if (wolfSSL_SetAllocators(library_malloc, library_free, library_realloc) != 0 || wolfSSL_Init() != WOLFSSL_SUCCESS ||
-        wc_SetSeed_Cb(library_seed) != 0)
+    if (wolfSSL_SetAllocators(library_malloc, library_free, library_realloc) != 0 || wolfSSL_Init() != WOLFSSL_SUCCESS)
         return err_origin(-ENOTRECOVERABLE);
     return 0;
 }
