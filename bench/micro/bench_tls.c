@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * bench/micro/bench_tls.c - full mutual handshakes a second (one core doing both ends), 16 KiB records a second and as
- * GB/s, one end's memory, and what one certificate costs. Sessions by wolfCrypt's AES-GCM and by our
- * own take turns, where the CPU can do ours. With an argument, handshakes alone. */
+ * bench/micro/bench_tls.c - records of our sessions, by bytes and by queue, against the library's own (wolfSSL_write, wolfSSL_read)
+ * in turns; full mutual handshakes a second (one core doing both ends), one end's memory, and what one certificate costs. By
+ * wolfCrypt's AES-GCM and by our own, where the CPU can do ours. With an argument, handshakes alone. */
+#include <wolfssl/options.h>
+
+#include <wolfssl/ssl.h>
+
 #include <ringwall/base/check.h>
-#include <ringwall/tls/session.h>
 
 #include "gcm/gcm.h"
 #include "micro.h"
 #include "pki.h"
+#include "session_private.h"
 
 struct end {
     struct tls_context *context;
@@ -16,7 +20,6 @@ struct end {
 };
 struct pair {
     struct end client, server;
-    size_t n; /* bytes of a record */
 };
 static struct pair pairs[2]; /* by gcm_path */
 static struct buf_pool *pool;
@@ -55,22 +58,117 @@ static void one_handshake(void *at) {
     end_close(&p->server);
 }
 
-static void one_record(void *at) {
-    static uint8_t from[16384], to[16384];
-    struct pair *p = at;
-    size_t n_taken, n_opened;
-    check(tls_session_seal(p->client.session, from, p->n, &n_taken) == TLS_DONE);
-    bufq_move(&p->server.in, &p->client.out);
-    check(tls_session_open(p->server.session, to, sizeof(to), &n_opened) == TLS_DONE && n_opened == p->n);
+/* ---- records: the library's, and ours in two ways ---- */
+
+struct plain {
+    WOLFSSL_CTX *ctx;
+    WOLFSSL *ssl;
+    struct bufq in;
+    struct plain *other;
+};
+static struct plain plain[2]; /* client, server */
+
+static int plain_receive(WOLFSSL *ssl, char *to, int n, void *end) {
+    (void)ssl;
+    size_t n_read = bufq_read(&((struct plain *)end)->in, to, (size_t)n);
+    return n_read ? (int)n_read : WOLFSSL_CBIO_ERR_WANT_READ;
+}
+static int plain_send(WOLFSSL *ssl, char *bytes, int n, void *end) {
+    (void)ssl;
+    check(bufq_append(&((struct plain *)end)->other->in, bytes, (size_t)n) == 0);
+    return n;
+}
+static int plain_believes(int opinion, WOLFSSL_X509_STORE_CTX *store) { return opinion >= 0 && store; }
+
+static void plain_open(const struct identity *id) {
+    for (int i = 0; i < 2; i++) {
+        struct plain *e = &plain[i];
+        struct tls_key *key = NULL;
+        struct tls_der_list chain;
+        e->other = &plain[!i];
+        e->ctx = wolfSSL_CTX_new(i ? wolfTLSv1_3_server_method() : wolfTLSv1_3_client_method());
+        pki_leaf(&pki, &node, id, PKI_FLAWLESS, &key, &chain);
+        check(e->ctx && context_load(e->ctx, &chain, key) == 0);
+        tls_der_list_deinit(&chain);
+        tls_key_free(key);
+        check(wolfSSL_CTX_set_cipher_list(e->ctx, "TLS13-AES256-GCM-SHA384") == WOLFSSL_SUCCESS);
+        wolfSSL_CTX_set_verify(e->ctx, WOLFSSL_VERIFY_PEER, plain_believes);
+        wolfSSL_CTX_SetIORecv(e->ctx, plain_receive);
+        wolfSSL_CTX_SetIOSend(e->ctx, plain_send);
+        e->ssl = wolfSSL_new(e->ctx);
+        check(e->ssl);
+        wolfSSL_SetIOReadCtx(e->ssl, e);
+        wolfSSL_SetIOWriteCtx(e->ssl, e);
+        bufq_init(&e->in, pool);
+    }
+    int client = 0, server = 0;
+    for (int i = 0; i < 10 && (client != WOLFSSL_SUCCESS || server != WOLFSSL_SUCCESS); i++) {
+        client = wolfSSL_negotiate(plain[0].ssl);
+        server = wolfSSL_negotiate(plain[1].ssl);
+    }
+    check(client == WOLFSSL_SUCCESS && server == WOLFSSL_SUCCESS);
 }
 
-static void measure_both(const char *name, void (*call)(void *)) {
-    if (gcm_path_best() != GCM_VAES) {
-        micro_measure(name, call, &pairs[GCM_WOLFCRYPT]);
+static void plain_close(void) {
+    for (int i = 0; i < 2; i++) {
+        wolfSSL_free(plain[i].ssl);
+        wolfSSL_CTX_free(plain[i].ctx);
+        bufq_deinit(&plain[i].in);
+    }
+}
+
+enum way { BY_LIBRARY, BY_BYTES, BY_QUEUE };
+struct job {
+    enum way way;
+    struct pair *pair;
+    size_t n;
+};
+
+static void one_record(void *at) {
+    static uint8_t from[16384], to[16384];
+    struct job *j = at;
+    size_t n_taken, n_opened;
+    if (j->way == BY_LIBRARY) {
+        check(wolfSSL_write(plain[0].ssl, from, (int)j->n) == (int)j->n);
+        check(wolfSSL_read(plain[1].ssl, to, sizeof(to)) == (int)j->n);
         return;
     }
-    struct micro_versus v = micro_versus(call, &pairs[GCM_WOLFCRYPT], &pairs[GCM_VAES]);
-    printf("%s\t%.1f\t%.1f with VAES, ratio %.2f\n", name, v.first_ns, v.second_ns, v.ratio);
+    check(tls_session_seal(j->pair->client.session, from, j->n, &n_taken) == TLS_DONE);
+    bufq_move(&j->pair->server.in, &j->pair->client.out);
+    check(tls_session_open(j->pair->server.session, to, sizeof(to), &n_opened) == TLS_DONE && n_opened == j->n);
+}
+
+/* From the chunk in which the bytes were received to one of which the next queue has a piece. */
+static void one_record_by_queue(void *at) {
+    struct job *j = at;
+    if (j->way == BY_LIBRARY) {
+        one_record(at);
+        return;
+    }
+    struct bufq from, to;
+    struct buf_chunk *received = buf_chunk_acquire(pool), *opened;
+    const uint8_t *bytes;
+    size_t n;
+    bufq_init(&from, pool);
+    bufq_init(&to, pool);
+    check(bufq_append_shared(&from, received, buf_chunk_bytes(received), j->n) == 0);
+    buf_chunk_unref(received);
+    check(tls_session_seal_queue(j->pair->client.session, &from, SIZE_MAX) == TLS_DONE);
+    bufq_move(&j->pair->server.in, &j->pair->client.out);
+    check(tls_session_open_record(j->pair->server.session, &opened, &bytes, &n) == TLS_DONE && n == j->n);
+    check(bufq_append_shared(&to, opened, bytes, n) == 0);
+    bufq_deinit(&to);
+}
+
+static void measure_records(size_t n) {
+    printf("seal and open %zu bytes\twolfSSL ns\tours ns\tratio\n", n);
+    for (int path = 0; path <= (int)gcm_path_best(); path++)
+        for (enum way way = BY_BYTES; way <= BY_QUEUE; way++) {
+            struct job library = {BY_LIBRARY, NULL, n}, ours = {way, &pairs[path], n};
+            struct micro_versus v = micro_versus(way == BY_QUEUE ? one_record_by_queue : one_record, &library, &ours);
+            printf("  %s, by %s\t%.0f\t%.0f\t%.2f\n", gcm_path_text((enum gcm_path)path), way == BY_QUEUE ? "queue" : "bytes",
+                   v.first_ns, v.second_ns, v.ratio);
+        }
 }
 
 static void one_walk(void *chain) {
@@ -112,18 +210,16 @@ int main(int argc, char **argv) {
         micro_measure("mutual handshake, both ends", one_handshake, &pairs[gcm_path_best()]);
         return 0; /* all else ends with the process */
     }
-    measure_both("mutual handshake, both ends", one_handshake);
+    micro_measure("mutual handshake, both ends", one_handshake, &pairs[gcm_path_best()]);
     for (int path = 0; path <= (int)gcm_path_best(); path++) {
         size_t before = tls_memory_used();
         shake(&pairs[path]);
-        printf("library memory of both ends, open, %s\t%zu\n", gcm_path_text((enum gcm_path)path), tls_memory_used() - before);
+        printf("library's memory of both ends, open, %s\t%zu\n", gcm_path_text((enum gcm_path)path), tls_memory_used() - before);
     }
-    for (size_t i = 0; i < array_size(sizes); i++) {
-        char name[64];
-        snprintf(name, sizeof(name), "seal and open %zu bytes", sizes[i]);
-        pairs[0].n = pairs[1].n = sizes[i];
-        measure_both(name, one_record);
-    }
+    plain_open(&id);
+    for (size_t i = 0; i < array_size(sizes); i++)
+        measure_records(sizes[i]);
+    plain_close();
     for (int path = 0; path <= (int)gcm_path_best(); path++) {
         end_close(&pairs[path].client);
         end_close(&pairs[path].server);
