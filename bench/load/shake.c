@@ -152,7 +152,6 @@ static void on_connected(struct ring_op *op, int n, const uint8_t *bytes, bool m
         end(s, false, n < 0 ? strerror(-n) : "no memory for a session");
         return;
     }
-    ring_socket_tune(s->all->ring, s->fd);
     ring_recv(s->all->ring, &s->recv, s->fd, true, on_received);
     step(s);
 }

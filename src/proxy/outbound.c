@@ -63,7 +63,6 @@ void outbound_accepted(struct pod *listener_pod, int fd) {
         socket_reject(w, fd);
         return;
     }
-    ring_socket_tune(w->ring, fd);
     leg_tcp_init(&f->legs[LEG_CLIENT], fd, true);
     f->src = client;
     f->asked = dst;

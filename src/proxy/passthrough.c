@@ -47,7 +47,6 @@ void passthrough_accepted(struct pod *pod, int fd) {
         socket_reject(w, fd);
         return;
     }
-    ring_socket_tune(w->ring, fd);
     leg_tcp_init(&f->legs[LEG_CLIENT], fd, true);
     f->src = client;
     f->asked = f->target = f->hop = local;

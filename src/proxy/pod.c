@@ -99,6 +99,8 @@ static struct pod *pod_new(struct worker *w, struct mail_pod *m) {
         p->listeners[i].pod = p;
         p->listeners[i].kind = (enum capture_listener)i;
         p->listeners[i].fd = take_fd(m->listeners[i]);
+        if (p->listeners[i].fd >= 0)
+            ring_socket_tune(w->ring, p->listeners[i].fd); /* what it accepts is so from the start */
     }
     list_push_back(&w->pods_all, &p->link);
     ignore_result(map_insert(&w->pods, &p->node, &p->id, sizeof(p->id))); /* not there: looked up by the caller */

@@ -129,7 +129,8 @@ struct ring_socket_spec {
 int ring_socket(struct ring *r, const struct ring_socket_spec *spec, int *ret_fd) must_check; /* negative errno */
 int ring_socket_peer(struct ring *r, int fd, struct endpoint *ret) must_check;
 int ring_socket_local(struct ring *r, int fd, struct endpoint *ret) must_check;
-void ring_socket_tune(struct ring *r, int fd); /* NODELAY, keepalive 180 s (facts/ztunnel.md 2.9), for accepted sockets */
+/* NODELAY, keepalive 180 s (facts/ztunnel.md 2.9): for a listener, whose accepted sockets have it then without a call each. */
+void ring_socket_tune(struct ring *r, int fd);
 /* Once connected: a socket that began unpaced (made so, or accepted from a listener that is) gets what the system uses when it
  * leads far away. */
 void ring_socket_fit_distance(struct ring *r, int fd);

@@ -79,6 +79,26 @@ static void test_a_plain_socket(void **state) {
     assert_int_equal(count_fds(), before);
 }
 
+static void test_accepted_sockets_are_as_their_listener(void **state) {
+    struct ring *r = make_ring(8, 4, 1024);
+    struct endpoint at;
+    int listener = listen_on(&at), client = -1;
+    struct ring_socket_spec spec = {.netns_fd = -1};
+    ring_socket_tune(r, listener);
+    assert_int_equal(ring_socket(r, &spec, &client), 0);
+    struct heard c = {0};
+    ring_connect(r, &c.op, client, &at, false, hear);
+    turn_until(r, c.n_last);
+    assert_int_equal(c.n, 0);
+    int accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(accepted >= 0);
+    check_tuned(accepted);
+    close(accepted);
+    close(client);
+    close(listener);
+    finish(r);
+}
+
 static void test_a_socket_inside_another_namespace(void **state) {
     if (other_netns < 0)
         skip();
@@ -193,6 +213,7 @@ int main(void) {
         print_message("no CAP_SYS_ADMIN: what needs another namespace is skipped\n");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_plain_socket),
+        cmocka_unit_test(test_accepted_sockets_are_as_their_listener),
         cmocka_unit_test(test_a_socket_inside_another_namespace),
         cmocka_unit_test(test_a_socket_to_the_application),
         cmocka_unit_test(test_a_source_without_a_port_is_chosen_late),
