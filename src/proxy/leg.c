@@ -76,7 +76,7 @@ static void leg_received(struct ring_op *op, int n, const uint8_t *bytes, bool m
         return;
     }
     if (n > 0)
-        relay_arrived(l, bytes, (size_t)n);
+        relay_arrived(l, ring_received_chunk(leg_ring(l)), bytes, (size_t)n);
     else if (n == 0) {
         /* The kernel tells a reset once; when the send heard of it, the receive says end of stream. That is no end. */
         l->read_ended = !l->failed;

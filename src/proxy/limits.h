@@ -19,7 +19,6 @@ enum {
     TUNNEL_IN_MAX = 256 * 1024,                   /* ciphertext waiting for a handshake's turn; more is no honest peer */
     TUNNEL_DRAIN_BYTES = 128 * 1024,              /* HTTP/2 frames made at once, before they are encrypted */
     WINDOWS_SHARE = 4,                            /* streams' windows may grow by a quarter of the buffers, all together */
-    SCRATCH_BYTES = 16 * 1024,                    /* one TLS record */
 
     /* Counts */
     TUNNEL_FLOWS_MAX = 100,   /* flows of one tunnel; the next flow opens another one */

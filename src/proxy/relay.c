@@ -49,7 +49,7 @@ void relay_begin(struct flow *f) {
     flow_touch(f);
 }
 
-void relay_arrived(struct leg *from, const uint8_t *bytes, size_t n) {
+void relay_arrived(struct leg *from, struct buf_chunk *chunk, const uint8_t *bytes, size_t n) {
     struct flow *f = leg_flow(from);
     struct leg *to = leg_other(f, from);
     from->n_read += n;
@@ -59,7 +59,7 @@ void relay_arrived(struct leg *from, const uint8_t *bytes, size_t n) {
             h2_stream_delivered(from->stream.tunnel->h2, from->stream.id, n);
         return;
     }
-    if (bufq_append(&to->out, bytes, n)) {
+    if (bufq_append_shared(&to->out, chunk, bytes, n)) {
         leg_fail(from, CLOSE_LIMIT, ENOBUFS);
         return;
     }

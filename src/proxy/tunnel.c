@@ -191,7 +191,6 @@ void tunnel_accepted(struct pod *pod, int fd) {
         socket_reject(w, fd);
         return;
     }
-    ring_socket_tune(w->ring, fd);
     t->peer = peer;
     t->local = local;
     tunnel_serve(t);
@@ -226,42 +225,22 @@ static void tunnel_sent(struct ring_op *op, int n, const uint8_t *bytes unused_a
     tunnel_send(t);
 }
 
-/* One record's worth of what waits, in one piece. */
-static size_t tunnel_gather(const struct tunnel *t, uint8_t *to) {
-    struct iovec pieces[16];
-    unsigned n_pieces = bufq_iov(&t->plain, pieces, array_size(pieces));
-    size_t n = 0;
-    for (unsigned i = 0; i < n_pieces && n < SCRATCH_BYTES; i++) {
-        size_t step = min_of(pieces[i].iov_len, SCRATCH_BYTES - n);
-        memcpy(to + n, pieces[i].iov_base, step);
-        n += step;
-    }
-    return n;
-}
-
-/* Encrypts what waits in `plain`, as far as the mark of `out` allows. False: TLS is broken. */
-static bool tunnel_seal(struct tunnel *t) {
-    while (t->plain.n_bytes && t->out.n_bytes < TUNNEL_OUT_HIGH) {
-        size_t taken = 0;
-        int r = tls_session_seal(t->tls, t->worker->scratch_out, tunnel_gather(t, t->worker->scratch_out), &taken);
-        bufq_consume(&t->plain, taken);
-        if (r != TLS_DONE)
-            return r == TLS_WANT_OUTPUT;
-    }
-    return true;
-}
+/* It goes on when the worker has buffers again (worker_unstick). */
+static void tunnel_stuck(struct tunnel *t) { t->stuck = t->worker->some_stuck = true; }
 
 /* HTTP/2 -> TLS -> the socket's queue, up to its mark. False: TLS is broken. */
 static bool tunnel_drain(struct tunnel *t) {
-    if (!tunnel_seal(t))
-        return false;
-    while (t->h2 && t->plain.n_bytes == 0 && t->out.n_bytes < TUNNEL_OUT_HIGH) {
-        if (h2_drain(t->h2, &t->plain, TUNNEL_DRAIN_BYTES) == 0)
-            break;
-        if (!tunnel_seal(t))
+    for (;;) {
+        int r = t->plain.n_bytes ? tls_session_seal_queue(t->tls, &t->plain, TUNNEL_OUT_HIGH) : TLS_DONE;
+        if (r != TLS_DONE && r != TLS_WANT_OUTPUT)
             return false;
+        if (r == TLS_WANT_OUTPUT || !t->h2 || t->out.n_bytes >= TUNNEL_OUT_HIGH ||
+            h2_drain(t->h2, &t->plain, TUNNEL_DRAIN_BYTES) == 0)
+            break;
     }
     tunnel_send(t);
+    if (t->out.n_bytes == 0 && worker_pressed(t->worker) && (t->plain.n_bytes || (t->h2 && h2_wants_send(t->h2))))
+        tunnel_stuck(t);
     return true;
 }
 
@@ -271,8 +250,11 @@ static bool tunnel_drain(struct tunnel *t) {
 static void tunnel_read(struct tunnel *t) {
     struct worker *w = t->worker;
     while (t->state == TUNNEL_OPEN) {
-        size_t n = 0;
-        int r = tls_session_open(t->tls, w->scratch_in, SCRATCH_BYTES, &n);
+        const uint8_t *bytes;
+        size_t n;
+        int r = tls_session_open_record(t->tls, &t->reading, &bytes, &n);
+        if (r == TLS_WANT_OUTPUT)
+            tunnel_stuck(t);
         if (r == TLS_WANT_INPUT || r == TLS_WANT_OUTPUT)
             break;
         if (r == TLS_CLOSED) {
@@ -283,7 +265,7 @@ static void tunnel_read(struct tunnel *t) {
             tunnel_end(t, CLOSE_TLS_FAILED, r < 0 ? strerrorname_np(-r) : tls_session_error(t->tls));
             break;
         }
-        r = h2_feed(t->h2, w->scratch_in, n, worker_now(w));
+        r = h2_feed(t->h2, bytes, n, worker_now(w));
         if (r) {
             tunnel_end(t,
                        r < 0           ? CLOSE_LIMIT
@@ -295,6 +277,7 @@ static void tunnel_read(struct tunnel *t) {
             break;
         }
     }
+    t->reading = NULL;
     if (t->state == TUNNEL_OPEN && t->out.n_bytes > TUNNEL_OUT_MAX)
         tunnel_end(t, CLOSE_FLOOD, "answers asked for and not read");
     tunnel_touch(t);
@@ -332,7 +315,7 @@ static void tunnel_received(struct ring_op *op, int n, const uint8_t *bytes, boo
     }
     t->heard_ns = worker_now(t->worker);
     t->n_in += (uint64_t)n;
-    if (bufq_append(&t->in, bytes, (size_t)n)) {
+    if (bufq_append_shared(&t->in, ring_received_chunk(t->worker->ring), bytes, (size_t)n)) {
         tunnel_end(t, CLOSE_LIMIT, "out of buffers");
         return;
     }
@@ -727,6 +710,12 @@ static bool tunnel_has_stream(const struct tunnel *t) {
 }
 
 static void tunnel_open_step(struct tunnel *t) {
+    if (t->stuck) {
+        t->stuck = false;
+        tunnel_read(t);
+        if (t->state != TUNNEL_OPEN)
+            return;
+    }
     if (t->retired && (t->server || t->n_legs == 0))
         tunnel_say_goodbye(t);
     if (!tunnel_drain(t)) {

@@ -39,6 +39,7 @@ struct tunnel {
     bool goaway_sent, close_sent, shut, peer_ended, socket_lost, closed;
     bool had_request;        /* server */
     bool credential_arrived; /* server, parked */
+    bool stuck;              /* the worker's buffers were used up: to be stepped again when there are some */
     bool refused;            /* FLUSH: TLS never opened, only an alert is sent */
     struct worker *worker;
     struct pod *pod;
@@ -57,8 +58,9 @@ struct tunnel {
     struct identity peer_identity;
     struct tls_session *tls;
     struct h2 *h2;
-    struct bufq in, out; /* ciphertext */
-    struct bufq plain;   /* what TLS could not take at once */
+    struct bufq in, out;       /* ciphertext */
+    struct bufq plain;         /* HTTP/2 frames that wait to be encrypted */
+    struct buf_chunk *reading; /* during h2_feed: where its bytes lie */
     int fd;
     struct ring_op recv, send, control;
     struct ring_timer timer;

@@ -37,7 +37,7 @@ static void on_data(void *owner, int32_t id, void *stream, const uint8_t *bytes,
         h2_stream_delivered(t->h2, id, n);
         return;
     }
-    relay_arrived(l, bytes, n);
+    relay_arrived(l, t->reading, bytes, n);
 }
 
 static void on_end(void *owner unused_arg, int32_t id unused_arg, void *stream) {

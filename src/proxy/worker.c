@@ -118,11 +118,8 @@ static int worker_make(struct worker *w, char why[256]) {
     w->sources = sources_new(SOURCES_TRACKED, o->handshakes_per_s, rng_u64(&w->rng));
     w->history = history_new(HISTORY_DENIALS_MAX, HISTORY_CONTACTS_MAX);
     w->ejected = ejected_new(EJECTED_TRACKED, rng_u64(&w->rng));
-    w->scratch_in = malloc(SCRATCH_BYTES);
-    w->scratch_out = malloc(SCRATCH_BYTES);
     if (!w->flows || !w->tunnels || !w->hops || !w->rejects || !w->buffers || !w->sources || !w->history || !w->ejected ||
-        !w->scratch_in || !w->scratch_out || map_init(&w->pods, 64) || map_init(&w->credentials, 64) ||
-        map_init(&w->hop_map, o->tunnels_max)) {
+        map_init(&w->pods, 64) || map_init(&w->credentials, 64) || map_init(&w->hop_map, o->tunnels_max)) {
         snprintf(why, 256, "not enough memory for a worker's tables");
         return err_origin(-ENOMEM);
     }
@@ -193,8 +190,6 @@ struct worker *worker_free(struct worker *w) {
     buf_pool_free(w->buffers);
     if (w->drain_reply)
         mailbox_unref(w->drain_reply);
-    free(w->scratch_in);
-    free(w->scratch_out);
     free(w);
     return NULL;
 }
@@ -209,6 +204,18 @@ static void worker_adopt_world(struct worker *w) {
         judge_begin(w, world);
     }
     judge_step(w);
+}
+
+/* Whoever found no buffer tries again once there are some. */
+static void worker_unstick(struct worker *w) {
+    if (!w->some_stuck || buf_pool_used(w->buffers) == buf_pool_max(w->buffers))
+        return;
+    w->some_stuck = false;
+    list_for_each (it, &w->tunnels_all) {
+        struct tunnel *t = list_entry(it, struct tunnel, in_worker);
+        if (t->stuck)
+            tunnel_touch(t);
+    }
 }
 
 /* Steps touch each other (a flow resets a stream, a tunnel fails a flow) until nothing is left; each state is passed once,
@@ -249,6 +256,7 @@ int worker_turn(struct worker *w, uint64_t max_wait_ns) {
     worker_mail(w);
     worker_adopt_world(w);
     trust_step(w);
+    worker_unstick(w);
     worker_steps(w);
     drain_step(w);
     worker_gauges(w);

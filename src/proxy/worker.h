@@ -58,13 +58,13 @@ struct worker {
     unsigned handshake_budget;
     struct ring_op mail_op;
     struct ring_timer tick, drain_timer;
+    bool some_stuck; /* of tunnels_all */
     bool mail_left, judging, trust_judging, draining, stopping, drain_passed;
     struct mailbox *drain_reply;
     uint64_t world_number; /* of the world in force; 0: none */
     uint64_t next_flow, next_tunnel, next_pod;
     uint64_t n_ticks;
-    uint64_t trouble_until_ns;         /* until then some hop may back off or be slow to open; asked before any is looked up */
-    uint8_t *scratch_in, *scratch_out; /* SCRATCH_BYTES each */
+    uint64_t trouble_until_ns; /* until then some hop may back off or be slow to open; asked before any is looked up */
 };
 
 int worker_new(const struct worker_options *o, struct worker **ret, char why[256]) must_check; /* on its thread */
