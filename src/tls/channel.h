@@ -5,8 +5,8 @@
  * that end it, KeyUpdate both ways; session tickets are skipped. Nothing waits, nothing is asked of the clock.
  * Invariants: a record is in `out` whole or not at all. Before a record is taken from `in` it is there whole. Nothing is sealed
  * after an alert of ours. No key seals more than CHANNEL_KEY_RECORDS records.
- * Bounds on a peer: empty records and messages without data between them are counted; an answer to a KeyUpdate waits while `out`
- * holds more than a little, and one answers all that came. */
+ * Bounds on a peer: empty records, and messages without data between them, are counted; a few KeyUpdates are answered at once,
+ * then one answer stands for all until we have data to send. */
 #pragma once
 
 #include <ringwall/base/buf.h>
