@@ -37,8 +37,16 @@ def sh(*command, check=True, **options):
     return done
 
 
+# A wait only guards against waiting for ever: on a machine that others load, everything takes so many times longer.
+PATIENCE = 3
+
+
 def eventually(what, condition, seconds=10.0):
-    """Waits until condition() is true and returns its value; fails with `what` at the deadline."""
+    """Waits until condition() is true and returns its value; fails with `what` when PATIENCE times the seconds are over.
+
+    Who must see that something came in time measures the time.
+    """
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -253,7 +261,7 @@ class Daemon:
         return self.process.pid
 
     def wait_ready(self, seconds=30):
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         while True:
             if self.process.poll() is not None:
                 raise LabError(f"{self.node.name}'s daemon ended with {self.process.returncode}:\n{self.tail()}")

@@ -57,6 +57,10 @@ def show_logs(lab):
         print("".join(f"       access: {line}\n" for line in kept), end="")
 
 
+def manifests(lab):
+    return {path for node in lab.nodes for path in node.mesh_dir.iterdir() if not path.is_dir()}
+
+
 def run_in_parallel(arguments):
     """Each module's output is shown whole, when it has ended. The children are ended with us: they clean up on SIGTERM."""
     waiting, lock, total, children = list(MODULES), threading.Lock(), [0, 0, 0], []
@@ -129,7 +133,7 @@ def main():
             print(f"FAILED {module_name}: its lab does not start: {error if isinstance(error, LabError) else traceback.format_exc()}", flush=True)
             cases = []
         for name, case in cases:
-            began = time.monotonic()
+            began, before = time.monotonic(), manifests(lab)
             try:
                 case(lab)
                 reports = list(sanitizer_reports(lab))
@@ -145,6 +149,8 @@ def main():
                 print(f"FAILED {module_name}/{name[5:]} ({time.monotonic() - began:.1f} s): "
                       f"{error if isinstance(error, LabError) else traceback.format_exc()}", flush=True)
                 show_logs(lab)
+                for path in manifests(lab) - before:  # its policies are not for the cases after it
+                    path.unlink(missing_ok=True)
             finally:
                 tasks.kill_all()
         if lab is not None:

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 
-from lab import LabError, setns_path
+from lab import PATIENCE, LabError, setns_path
 
 _running = []
 
@@ -53,12 +53,12 @@ class Task:
             os._exit(status)
 
     def wait_ready(self, seconds=10):
-        if not select.select([self._ready], [], [], seconds)[0] or not os.read(self._ready, 1):
+        if not select.select([self._ready], [], [], seconds * PATIENCE)[0] or not os.read(self._ready, 1):
             raise LabError(f"{self.name} did not get ready: {self._collect(1, quiet=True)}")
         return self
 
     def result(self, seconds=60):
-        ok, value = self._collect(seconds)
+        ok, value = self._collect(seconds * PATIENCE)
         if not ok:
             raise LabError(f"{self.name} in its pod failed:\n{value}")
         return value

@@ -73,6 +73,7 @@ def case_rotation(lab):
     for node, (old, end) in zip(lab.nodes, before):
         eventually(f"{node.name} renews each certificate before the first of them ends",
                    lambda n=node, o=old: all(g > o[i] for i, g in generations(n).items()), end - time.time())
+        expect(time.time() < end, f"{node.name} renewed after the first of its certificates had ended")
         expect(all(c["state"] == "Available" for c in node.ctl_json("certs")), "a certificate is missing after its renewal")
     expect_equal(Task(pod(lab, "client"), traffic.try_connect, server.ip, PORT).result(), "ok", "a new connection after the renewal")
     expect(long_flow.result(TTL_S + 30) > 0, "the flow that was open all the while")

@@ -472,7 +472,7 @@ def keep_connecting(address, port, until, *, ready):
     good, bad = 0, []
     while not until.exists():
         began = now()
-        verdict, step, from_port = attempt(address, port)
+        verdict, step, from_port = attempt(address, port, 20)
         if verdict == "ok":
             good += 1
         else:
