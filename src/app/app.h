@@ -21,6 +21,7 @@ enum {
     APP_MAILBOX_MAX = 65536,
     ENROL_RETRY_MS = 500, /* a pod whose netns or cgroup is not there yet is tried again */
     ENROL_LOOK_MS = 1000, /* is every pod still where its paths lead? */
+    SETTLE_MS = 1500,     /* after READY: what only starting needed is given back */
     ENROL_PODS_MAX = 8192,
 };
 

@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ringwall/base/heap.h>
+
 #include "app.h"
+
+extern const char *malloc_conf;
+const char *malloc_conf = HEAP_CONF;
 
 static int version_of(const char *path) {
     (void)path;

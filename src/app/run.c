@@ -15,8 +15,10 @@
 #include <ringwall/admin/admin.h>
 #include <ringwall/base/clock.h>
 #include <ringwall/base/err.h>
+#include <ringwall/base/heap.h>
 #include <ringwall/base/io.h>
 #include <ringwall/base/log.h>
+#include <ringwall/base/mapped.h>
 #include <ringwall/ca/ca.h>
 #include <ringwall/config/config.h>
 #include <ringwall/doors/doors.h>
@@ -322,11 +324,20 @@ static void wait_for_events(struct daemon *d, int timeout_ms) {
     mailbox_clear_event(d->node.mailbox);
 }
 
+/* What only starting needed goes back to the kernel, once the first certificates are made and the first look was taken. */
+static void settle(uint64_t now, uint64_t *at_ns) {
+    if (now < *at_ns)
+        return;
+    *at_ns = UINT64_MAX;
+    heap_trim(true);
+    mapped_trim();
+}
+
 static void serve(struct daemon *d) {
     bool quit = false, told = false, waiting = false;
-    uint64_t retry_ns = 0, look_ns = 0;
+    uint64_t retry_ns = 0, look_ns = 0, settle_ns = UINT64_MAX;
     while (!quit) {
-        wait_for_events(d, !told || waiting ? ENROL_RETRY_MS : d->node.capture ? ENROL_LOOK_MS : -1);
+        wait_for_events(d, !told || waiting || settle_ns != UINT64_MAX ? ENROL_RETRY_MS : d->node.capture ? ENROL_LOOK_MS : -1);
         quit = end_asked(d);
         struct mail *m;
         while ((m = mailbox_take(d->node.mailbox)))
@@ -334,6 +345,7 @@ static void serve(struct daemon *d) {
         uint64_t now = clock_mono_ns();
         if (d->node.capture && now >= look_ns) {
             node_look(&d->node);
+            heap_trim(false); /* of all threads that have no arena of their own */
             look_ns = now + ENROL_LOOK_MS * NS_PER_MS;
         }
         if (now >= retry_ns) {
@@ -345,7 +357,9 @@ static void serve(struct daemon *d) {
             told = true;
             notify_send("READY=1");
             log_info("start", "ready");
+            settle_ns = now + SETTLE_MS * NS_PER_MS;
         }
+        settle(now, &settle_ns);
     }
 }
 

@@ -12,6 +12,7 @@
 
 #include <ringwall/base/clock.h>
 #include <ringwall/base/err.h>
+#include <ringwall/base/heap.h>
 #include <ringwall/base/log.h>
 #include <ringwall/base/thread.h>
 #include <ringwall/config/config.h>
@@ -27,6 +28,7 @@ enum {
     LOOK_BLIND_MS = 2000,  /* between looks when a directory has no watch, or the last look failed */
     LOOK_LINKS_MS = 10000, /* between looks when symlinks may lead to where no watch is */
     OWED_MS = 20,          /* until a listener whose mailbox was full is told again */
+    TRIM_MS = 1000,        /* after a load: its memory is given back, unless the next one begins before */
 };
 
 struct config {
@@ -43,6 +45,7 @@ struct config {
     bool looked;
     uint64_t first_event_ns, last_event_ns; /* of the burst that is going on; 0: none */
     uint64_t last_look_ns;
+    uint64_t trim_ns; /* 0: nothing to give back */
 };
 
 /* The mesh directory itself may be renamed or linked into place: that is seen in its parent. */
@@ -155,6 +158,7 @@ static void load(struct config *c) {
     }
     c->looked = true;
     c->report.n_attempts++;
+    c->trim_ns = clock_mono_ns() + TRIM_MS * NS_PER_MS;
 }
 
 static void answer(struct config *c, struct mail *mail) {
@@ -184,7 +188,7 @@ static uint64_t due_ns(const struct config *c) {
 }
 
 static int timeout_ms(const struct config *c) {
-    uint64_t now = clock_mono_ns(), due = due_ns(c);
+    uint64_t now = clock_mono_ns(), due = min_of(due_ns(c), c->trim_ns ? c->trim_ns : UINT64_MAX);
     uint64_t left = due == UINT64_MAX ? UINT64_MAX : due > now ? (due - now) / NS_PER_MS + 1 : 0;
     if (owes(c))
         left = min_of(left, (uint64_t)OWED_MS);
@@ -206,6 +210,10 @@ static void *run(void *argument) {
             answer(c, m);
         note_events(c);
         tell_listeners(c);
+        if (c->trim_ns && clock_mono_ns() >= c->trim_ns) {
+            c->trim_ns = 0;
+            heap_trim(true);
+        }
         if (clock_mono_ns() < due_ns(c))
             continue;
         if (c->watch)

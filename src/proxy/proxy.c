@@ -10,6 +10,7 @@
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
+#include <ringwall/base/heap.h>
 #include <ringwall/base/log.h>
 #include <ringwall/base/thread.h>
 
@@ -53,6 +54,7 @@ static void *shell_run(void *argument) {
     struct shell *s = argument;
     char why[256] = "";
     struct worker *w = NULL;
+    heap_own_arena();
     publish_reader_register();
     int r = worker_new(&s->options, &w, why);
     shell_report(s, r, why);
