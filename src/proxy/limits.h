@@ -41,7 +41,7 @@ enum {
     TUNNELS_JUDGED_PER_TURN = 256,
     MAIL_PER_TURN = 256,
     HOPS_SWEPT_PER_TICK = 256,
-    TRIM_TICKS = 3, /* between looks at memory that is not used: what closed connections held is gone after two of them */
+    TRIM_TICKS = 2, /* between looks at memory that is not used: what closed connections held is gone after two of them */
 
     /* The ring */
     RING_ENTRIES = 1024,
@@ -60,6 +60,7 @@ enum {
 #define REPLY_NS (15 * NS_PER_S)          /* the answer to CONNECT */
 #define FIRST_REQUEST_NS (30 * NS_PER_S)  /* an inbound tunnel without any request */
 #define TUNNEL_IDLE_NS (60 * NS_PER_S)    /* an outbound tunnel without flows */
+#define TUNNEL_SPARE_NS (3 * NS_PER_S)    /* one of several to the same address, which a crowd needed */
 #define PEER_IDLE_NS (600 * NS_PER_S)     /* an inbound one; its owner decides first */
 #define TUNNEL_TICK_NS (10 * NS_PER_S)    /* between PINGs */
 #define TUNNEL_DEAD_NS (20 * NS_PER_S)    /* no sign of life after a PING */

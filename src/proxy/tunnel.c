@@ -454,9 +454,19 @@ void tunnel_bar(struct tunnel *t) {
     tunnel_touch(t);
 }
 
+/* Flows go to a hop's first tunnel that has room: the others are there for a crowd. */
+static bool tunnel_is_spare(const struct tunnel *t) {
+    const struct list *first = t->hop ? list_first(&t->hop->tunnels) : NULL;
+    return first && first != &t->in_hop && list_entry(first, struct tunnel, in_hop)->state == TUNNEL_OPEN;
+}
+
 void tunnel_leg_gone(struct tunnel *t) {
-    if (t->n_legs == 0)
+    if (t->n_legs == 0) {
         t->idle_ns = worker_now(t->worker);
+        uint64_t look_ns = t->idle_ns + TUNNEL_SPARE_NS;
+        if (t->state == TUNNEL_OPEN && t->timer.due_ns > look_ns && tunnel_is_spare(t))
+            ring_timer_start(t->worker->ring, &t->timer, look_ns, tunnel_timer_fired);
+    }
     tunnel_touch(t);
 }
 
@@ -642,7 +652,10 @@ static uint64_t tunnel_crossing_rest(struct tunnel *t) {
 static void tunnel_tick(struct tunnel *t) {
     struct worker *w = t->worker;
     uint64_t now = worker_now(w);
-    uint64_t idle_max = !t->server ? TUNNEL_IDLE_NS : t->had_request ? PEER_IDLE_NS : FIRST_REQUEST_NS;
+    uint64_t idle_max = tunnel_is_spare(t) ? TUNNEL_SPARE_NS
+                        : !t->server       ? TUNNEL_IDLE_NS
+                        : t->had_request   ? PEER_IDLE_NS
+                                           : FIRST_REQUEST_NS;
     int64_t past_s = clock_wall_s() - t->cert_end_s;
     if (past_s >= TUNNEL_PAST_CERT_S) {
         tunnel_end(t, CLOSE_CERT_EXPIRED, NULL);

@@ -2,6 +2,7 @@
  * ring/timer.c - a binary heap of timers that are embedded in their owners; see timer.h */
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <ringwall/base/check.h>
 
@@ -67,8 +68,20 @@ void timer_heap_start(struct timer_heap *h, struct ring_timer *t, uint64_t due_n
         return;
     }
     check(h->n < TIMERS_MAX);
-    h->n++;
+    h->n_high = max_of(h->n_high, ++h->n);
     sift_up(h, h->n, slot);
+}
+
+/* Once a crowd of timers is gone, so are its pages: at most one call for many timers that were armed and stopped. */
+static void shrink(struct timer_heap *h) {
+    if (h->n_high < TIMERS_FEW || h->n > h->n_high / 4)
+        return;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), from = (h->n + h->n / 2 + 1) * sizeof(struct timer_slot);
+    from = (from + page - 1) / page * page;
+    size_t to = (h->n_high + 1) * sizeof(struct timer_slot);
+    if (from < to)
+        ignore_result(madvise((char *)h->slots + from, to - from, MADV_DONTNEED)); /* memory stays used: not an error */
+    h->n_high = from / sizeof(struct timer_slot);
 }
 
 void timer_heap_stop(struct timer_heap *h, struct ring_timer *t) {
@@ -80,6 +93,7 @@ void timer_heap_stop(struct timer_heap *h, struct ring_timer *t) {
     struct timer_slot last = h->slots[h->n--];
     if (last.timer != t)
         settle(h, at, last);
+    shrink(h);
 }
 
 bool timer_heap_next(const struct timer_heap *h, uint64_t *ret_due_ns) {

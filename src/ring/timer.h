@@ -9,7 +9,7 @@
 
 /* Per worker. A flow has a few timers; at this many something else has long been out of bounds. 24 bytes each, pages on first
  * touch. */
-enum { TIMERS_MAX = 1 << 22 };
+enum { TIMERS_MAX = 1 << 22, TIMERS_FEW = 2048 /* so many may keep their pages */ };
 
 struct timer_slot {
     uint64_t due_ns;
@@ -19,6 +19,7 @@ struct timer_slot {
 struct timer_heap {
     struct timer_slot *slots; /* from 1; NULL: not initialised */
     size_t n;
+    size_t n_high;    /* the pages behind it were not touched since they were given back */
     uint64_t n_armed; /* ever */
 };
 #define TIMER_HEAP_NULL ((struct timer_heap){0})

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Goal: timers fire once, in order of time and then of arming, and stopping or restarting at any moment is safe.
  * Method: the heap alone with numbers for time, against a plain sorted list; random operations with a fixed seed. */
+#include <stdlib.h>
+#include <sys/mman.h>
+
 #include <ringwall/base/rng.h>
 
 #include "ring_unit.h"
@@ -142,6 +145,36 @@ static void arm_without_callback(void *unused) {
     struct ring_timer t = {0};
     timer_heap_start(&heap, &t, 1, NULL);
 }
+static size_t resident_pages(void) {
+    enum { PAGE = 4096, PAGES = 512 };
+    unsigned char pages[PAGES];
+    size_t n = 0;
+    assert_int_equal(mincore((void *)((uintptr_t)heap.slots / PAGE * PAGE), (size_t)PAGE * PAGES, pages), 0);
+    for (size_t i = 0; i < PAGES; i++)
+        n += pages[i] & 1;
+    return n;
+}
+
+static void test_a_crowd_of_timers_leaves_no_memory_behind(void **state) {
+    enum { CROWD = 50000 };
+    struct tick *crowd = calloc(CROWD, sizeof(*crowd));
+    assert_non_null(crowd);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < CROWD; i++)
+            timer_heap_start(&heap, &crowd[i].timer, (i * 7919u) % CROWD, note);
+        assert_true(resident_pages() >= CROWD * sizeof(struct timer_slot) / 4096);
+        for (unsigned i = 0; i < CROWD; i++)
+            if (i % 100)
+                timer_heap_stop(&heap, &crowd[(i * 31u) % CROWD].timer);
+        assert_true(resident_pages() <= TIMERS_FEW * sizeof(struct timer_slot) / 4096 + 1);
+        n_fired = 0;
+        for (unsigned due = 0; due < CROWD; due++) /* those that are left, in order */
+            timer_heap_expire(&heap, due);
+        assert_int_equal(n_fired, CROWD / 100);
+    }
+    free(crowd);
+}
+
 static void test_a_timer_without_a_callback_is_a_bug(void **state) { assert_true(unit_dies(arm_without_callback, NULL)); }
 
 int main(void) {
@@ -151,6 +184,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_a_timer_that_rearms_in_the_past_cannot_hold_the_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_callback_may_stop_a_timer_that_is_due_too, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_operations_agree_with_a_sorted_list, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_crowd_of_timers_leaves_no_memory_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_without_a_callback_is_a_bug, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
