@@ -10,6 +10,7 @@ import time
 
 import peers
 import publishing
+import resident
 from lab import LabError
 from results import NO_MESH
 
@@ -181,6 +182,7 @@ class Idle(Scenario):
     """Memory of open connections that do nothing, a process, and what is left ten seconds after they closed."""
 
     rounds_max = 1
+    BETWEEN_S = 8  # until what the warming-up took is given back
 
     def __init__(self, conns):
         # A proxy has two descriptors for each, and needs some for itself.
@@ -191,10 +193,13 @@ class Idle(Scenario):
         return super().skip(peer) or (None if peer.name != NO_MESH else "no process")
 
     def expected(self, seconds):
-        return 15
+        return 16 + self.BETWEEN_S
 
     def run(self, peer, seconds):
         conns = min(self.conns if seconds >= 1 else self.conns // 5, peer.idle_max)
+        for kind in ("request", "connect"):  # what the first connections of all cost, code that is mapped in included
+            load(peer, "--kind", kind, "--conns", 8, "--warmup", 0, "--seconds", 0.2)
+        time.sleep(self.BETWEEN_S)
         before = peer.rss()
         child = peer.client.popen(peer.mesh.load, "run", "--to", peer.target, "--kind", "request", "--idle", "--conns", conns,
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -219,6 +224,28 @@ class Idle(Scenario):
             yield f"bytes, {end} end", "B/connection", (during[name] - before[name]) / conns, "lower"
         yield "left, an end", "B/connection", sum(least[n] - before[n] for n in least) / conns / len(least), "lower"
         yield "connections", "connections", conns, "higher"
+
+
+class Resident(Scenario):
+    """Memory of a daemon that does nothing."""
+
+    rounds_max = 1
+    last = True
+
+    def __init__(self):
+        super().__init__("resident", "resident size of a daemon: one workload, one of a thousand, a thousand")
+
+    def skip(self, peer):
+        return None if peer.name == "ringwall" else "ringwall alone: it is about workloads"
+
+    def expected(self, seconds):
+        return 40
+
+    def run(self, peer, seconds):
+        peer.stop()
+        for what, mib in resident.measure(peer):
+            yield what, "MiB", mib, "lower"
+        peer.start()
 
 
 class Syscalls(Scenario):
@@ -344,7 +371,7 @@ class RotationLatency(Disturbed):
 def all_scenarios():
     made = [Bulk(n, d) for d in ("up", "down", "both") for n in (1, 8, 64)]
     made += [Requests(size, rate) for size in (64, 1024) for rate in (1000, 5000, 20000, 0)]
-    made += [Connections(), Handshakes(), SlowReader(), Syscalls(), Idle(10000), PublishLatency(), RotationLatency()]
+    made += [Connections(), Handshakes(), SlowReader(), Syscalls(), Idle(10000), Resident(), PublishLatency(), RotationLatency()]
     return made
 
 
