@@ -2,7 +2,10 @@
  * An echo server over room ring against a plain epoll loop, in the same run, over loopback TCP: round trips a second and what
  * a second of the server's own CPU time carries. Both take bytes into a buffer that is theirs for the moment and
  * copy them once to where they wait to be sent, as a proxy's cipher would. Rounds alternate, medians are printed, and the ratio is
- * what counts. One line a measurement: name TAB ring TAB epoll TAB ratio. */
+ * what counts. One line a measurement: name TAB ring TAB epoll TAB ratio.
+ *
+ * And before that a relay of streams, each step of what the ring can do on top of the one before, in the same run: what a second of
+ * its own CPU time carries, the ratio to the first step, and system calls a MB. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -19,6 +22,7 @@
 #include <ringwall/ring/ring.h>
 #include <sys/uio.h>
 
+#include "../../src/ring/private.h"
 #include "micro.h"
 
 enum {
@@ -283,6 +287,173 @@ static double median(double *v) {
     return v[ROUNDS / 2];
 }
 
+/* --- a relay, step by step --- */
+
+struct step {
+    const char *name;
+    enum recv_mode recv;
+    bool by_reference, queues, moderated;
+};
+static const struct step steps[] = {
+    {"single_shots", RECV_SINGLE, false, false, false}, {"multishot", RECV_MULTISHOT, false, false, false},
+    {"bundles", RECV_BUNDLE, false, false, false},      {"sends_of_16_pieces", RECV_BUNDLE, false, true, false},
+    {"by_reference", RECV_BUNDLE, true, true, false},   {"moderated", RECV_BUNDLE, true, true, true},
+};
+
+enum { RELAY_HIGH = 1024 * 1024, RELAY_LOW = RELAY_HIGH / 2, RELAYS_MAX = 8 };
+struct relay {
+    const struct step *step;
+    struct ring *ring;
+    struct ring_op recv, send;
+    struct bufq q;
+    struct iovec piece;
+    int from, to;
+    uint64_t bytes;
+    pthread_t source, sink;
+};
+
+static void relay_on(struct relay *y);
+static void relay_sent(struct ring_op *op, int n, const uint8_t *bytes, bool more) {
+    struct relay *y = container_of(op, struct relay, send);
+    if (n <= 0)
+        return;
+    bufq_consume(&y->q, (size_t)n);
+    y->bytes += (uint64_t)n;
+    relay_on(y);
+}
+static void relay_received(struct ring_op *op, int n, const uint8_t *bytes, bool more) {
+    struct relay *y = container_of(op, struct relay, recv);
+    if (n > 0) {
+        struct buf_chunk *c = y->step->by_reference ? ring_received_chunk(y->ring) : NULL;
+        check(bufq_append_shared(&y->q, c, bytes, (size_t)n) == 0);
+    }
+    relay_on(y);
+}
+static void relay_on(struct relay *y) {
+    if (stopped)
+        return;
+    if (y->q.n_bytes >= RELAY_HIGH)
+        ring_cancel(y->ring, &y->recv);
+    else if (y->q.n_bytes <= RELAY_LOW && !ring_op_busy(&y->recv))
+        ring_recv(y->ring, &y->recv, y->from, true, relay_received);
+    if (!y->q.n_bytes || ring_op_busy(&y->send))
+        return;
+    if (y->step->queues) {
+        ring_send_queue(y->ring, &y->send, y->to, &y->q, relay_sent);
+    } else {
+        y->piece.iov_base = (void *)bufq_peek(&y->q, &y->piece.iov_len);
+        ring_send(y->ring, &y->send, y->to, &y->piece, 1, relay_sent);
+    }
+}
+
+static void *pour(void *p) {
+    static const uint8_t bytes[64 * 1024];
+    stay_on(1);
+    while (send(*(int *)p, bytes, sizeof(bytes), MSG_NOSIGNAL) > 0)
+        continue;
+    return NULL;
+}
+static void *drink(void *p) {
+    static uint8_t bytes[256 * 1024]; /* nobody looks */
+    stay_on(1);
+    while (recv(*(int *)p, bytes, sizeof(bytes), 0) > 0)
+        continue;
+    return NULL;
+}
+
+static void tcp_pair(int pair[2]) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(at);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(listener >= 0 && bind(listener, (struct sockaddr *)&at, n) == 0 && listen(listener, 1) == 0);
+    check(getsockname(listener, (struct sockaddr *)&at, &n) == 0);
+    pair[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(pair[0] >= 0 && connect(pair[0], (struct sockaddr *)&at, n) == 0);
+    pair[1] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    check(pair[1] >= 0);
+    close(listener);
+}
+
+struct relay_result {
+    double gb_per_s, gb_per_cpu_s, enters_per_mb;
+};
+
+static struct relay_result measure_relay(const struct step *step, unsigned n) {
+    static struct relay relays[RELAYS_MAX];
+    int ends[RELAYS_MAX][2];
+    struct buf_pool *pool = buf_pool_new(8192);
+    struct ring_options o = {.n_entries = 512, .n_recv_buffers = 256, .recv_buffer_bytes = READ_BYTES, .pool = pool};
+    struct ring *r = NULL;
+    char why[256] = "";
+    stay_on(0);
+    check(pool && ring_new_from(&o, RING_FLAVOUR_DEFER, step->recv, &r, why) == 0);
+    r->wait.can_moderate = r->wait.can_moderate && step->moderated;
+    stopped = false;
+    for (unsigned i = 0; i < n; i++) {
+        int in[2], out[2];
+        tcp_pair(in);
+        tcp_pair(out);
+        ends[i][0] = in[0];
+        ends[i][1] = out[0];
+        relays[i] = (struct relay){.step = step, .ring = r, .from = in[1], .to = out[1]};
+        bufq_init(&relays[i].q, pool);
+        check(pthread_create(&relays[i].source, NULL, pour, &ends[i][0]) == 0);
+        check(pthread_create(&relays[i].sink, NULL, drink, &ends[i][1]) == 0);
+        relay_on(&relays[i]);
+    }
+    struct ring_stats stats[2];
+    uint64_t bytes = 0, began = clock_mono_ns(), cpu = thread_cpu_ns();
+    ring_get_stats(r, &stats[0]);
+    while (clock_mono_ns() - began < ROUND_NS)
+        check(ring_turn(r, NS_PER_S, NULL) == 0);
+    cpu = thread_cpu_ns() - cpu;
+    double seconds = (double)(clock_mono_ns() - began) / 1e9;
+    ring_get_stats(r, &stats[1]);
+    stopped = true;
+    for (unsigned i = 0; i < n; i++) {
+        struct relay *y = &relays[i];
+        bytes += y->bytes;
+        shutdown(ends[i][0], SHUT_RDWR);
+        shutdown(ends[i][1], SHUT_RDWR);
+        ring_cancel(r, &y->recv);
+        ring_cancel(r, &y->send);
+    }
+    while (ring_in_flight(r))
+        check(ring_turn(r, NS_PER_S, NULL) == 0);
+    for (unsigned i = 0; i < n; i++) {
+        struct relay *y = &relays[i];
+        close(y->from);
+        close(y->to);
+        pthread_join(y->source, NULL);
+        pthread_join(y->sink, NULL);
+        close(ends[i][0]);
+        close(ends[i][1]);
+        bufq_deinit(&y->q);
+    }
+    ring_free(r);
+    buf_pool_free(pool);
+    return (struct relay_result){(double)bytes / 1e9 / seconds, (double)bytes / (double)cpu,
+                                 (double)(stats[1].enters - stats[0].enters) / ((double)bytes / 1e6)};
+}
+
+static void relay_table(unsigned n) {
+    double gb[array_size(steps)][ROUNDS], cpu[array_size(steps)][ROUNDS], enters[array_size(steps)][ROUNDS];
+    for (unsigned round = 0; round < ROUNDS; round++)
+        for (size_t i = 0; i < array_size(steps); i++) {
+            struct relay_result x = measure_relay(&steps[i], n);
+            gb[i][round] = x.gb_per_s;
+            cpu[i][round] = x.gb_per_cpu_s;
+            enters[i][round] = x.enters_per_mb;
+        }
+    double first = 0;
+    for (size_t i = 0; i < array_size(steps); i++) {
+        double c = median(cpu[i]);
+        first = i ? first : c;
+        printf("relay_%u_streams_%s\t%.2f GB/CPU s\tx%.2f\t%.2f GB/s\t%.1f calls/MB\n", n, steps[i].name, c, c / first,
+               median(gb[i]), median(enters[i]));
+    }
+}
+
 int main(void) {
     static const struct {
         const char *name;
@@ -294,6 +465,8 @@ int main(void) {
         {"echo_64_conns_16_KiB", 64, 16 * 1024},
         {"echo_8_conns_128_KiB", 8, 128 * 1024},
     };
+    relay_table(1);
+    relay_table(8);
     stay_on(1);
     for (size_t c = 0; c < array_size(cases); c++) {
         double wall[2][ROUNDS], cpu[2][ROUNDS];

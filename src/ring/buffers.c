@@ -135,6 +135,20 @@ void recv_buffers_return(struct ring *r, unsigned id) {
     b->returned_count++;
 }
 
+/* Surplus that the kernel has not used comes back from the end of its queue, so that memory which a crowd needed does not stay
+ * lit. Only where the kernel looks at the queue in our own calls alone, and when all that it used has been reaped. */
+static void take_back(struct ring *r) {
+    struct recv_buffers *b = &r->buffers;
+    if (!(r->uring.flags & IORING_SETUP_DEFER_TASKRUN) || io_uring_cq_ready(&r->uring) || io_uring_cq_has_overflow(&r->uring))
+        return;
+    while (b->n - b->n_dark > b->n_lit) {
+        unsigned id = b->given[--b->n_given & (b->n - 1)];
+        io_uring_buf_ring_advance(b->queue, -1);
+        let_go(b, id, true);
+        b->dark[b->n_dark++] = (uint16_t)id;
+    }
+}
+
 void recv_buffers_used(struct ring *r, unsigned n, size_t bytes) {
     struct recv_buffers *b = &r->buffers;
     b->n_peak = max_of(b->n_peak, n);
@@ -144,7 +158,8 @@ void recv_buffers_used(struct ring *r, unsigned n, size_t bytes) {
         recv_buffers_light(r);
     } else if (b->short_now || r->now_ns >= b->look_ns) {
         if ((bulk || b->n_peak < b->n_lit / 4) && b->n_lit > RING_BUFFERS_LIT)
-            b->n_lit /= 2; /* the surplus goes dark as it comes back */
+            b->n_lit = max_of(b->n_lit / 2, min_of(b->n_lit_max, (unsigned)RING_BUFFERS_LIT));
+        take_back(r); /* the rest of the surplus goes dark as it comes back */
     } else {
         return;
     }
