@@ -155,6 +155,7 @@ static void test_many_sizes_work(void **state) {
         }
     char text[64];
     assert_non_null(strstr(ring_library_text(text, sizeof(text)), "liburing 2."));
+    assert_non_null(strstr(text, "kernel TLS is"));
 }
 
 int main(void) {
