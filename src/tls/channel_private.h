@@ -2,6 +2,8 @@
  * tls/channel_private.h - what both directions of a channel share: channel.c seals, channel_in.c opens */
 #pragma once
 
+#include <sys/uio.h>
+
 #include <ringwall/tls/session.h>
 
 #include "channel.h"

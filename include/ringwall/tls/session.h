@@ -4,7 +4,8 @@
  * Ciphertext comes in through a bufq that the owner fills, ciphertext to send appears in another that the owner drains
  * (also after a bad verdict: alerts). TLS 1.3 only, AES-256-GCM and AES-128-GCM, ALPN exactly "h2", no SNI, mutual
  * certificates, no resumption, no tickets, no early data (facts/ztunnel.md 2.1, 14.1; DESIGN 8).
- * The peer's chain is judged by tls_chain_verify, not by the library. Owner thread only. */
+ * The peer's chain is judged by tls_chain_verify, not by the library, which makes the handshake and is freed after it: records,
+ * KeyUpdates and alerts are our own from there on. A session that has nothing to do holds no buffer. Owner thread only. */
 #pragma once
 
 #include <ringwall/base/buf.h>

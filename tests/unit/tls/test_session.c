@@ -187,6 +187,13 @@ static void expect_refused(struct pair *p, bool by_server, enum tls_trust_verdic
     assert_int_equal(tls_session_handshake(judge, PKI_NOW), TLS_REFUSED);
     assert_int_equal(tls_session_open(judge, &byte, 1, &n), TLS_REFUSED);
     assert_int_equal(tls_session_seal(judge, &byte, 1, &n), TLS_REFUSED);
+    struct bufq plain;
+    struct buf_chunk *chunk;
+    const uint8_t *at;
+    bufq_init(&plain, p->pool);
+    assert_int_equal(tls_session_open_record(judge, &chunk, &at, &n), TLS_REFUSED);
+    assert_int_equal(tls_session_seal_queue(judge, &plain, 1), TLS_REFUSED);
+    assert_int_equal(tls_session_close(judge), TLS_REFUSED);
 }
 
 static void test_flaws(void **state) {
@@ -521,6 +528,12 @@ static void test_before_handshake(void **state) {
     assert_int_equal(tls_session_open(p.client.session, &byte, 1, &n), TLS_WANT_INPUT);
     assert_int_equal(tls_session_seal(p.client.session, &byte, 1, &n), TLS_BROKEN);
     assert_int_equal(tls_session_close(p.client.session), TLS_BROKEN);
+    struct bufq plain;
+    struct buf_chunk *chunk;
+    const uint8_t *at;
+    bufq_init(&plain, p.pool);
+    assert_int_equal(tls_session_open_record(p.client.session, &chunk, &at, &n), TLS_WANT_INPUT);
+    assert_int_equal(tls_session_seal_queue(p.client.session, &plain, 1), TLS_BROKEN);
     assert_null(tls_session_peer(p.client.session));
     assert_int_equal(bufq_append(&p.client.out, &byte, 1), 0);
     pair_deinit(&p);
