@@ -289,8 +289,15 @@ class Daemon:
         self.process.wait(10)
 
     def rss_kib(self):
+        return self._kib("Rss:")
+
+    def own_kib(self):
+        """Without the pages of program and libraries, which come and go as they are used."""
+        return self._kib("Anonymous:")
+
+    def _kib(self, word):
         for line in pathlib.Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Rss:"):
+            if line.startswith(word):
                 return int(line.split()[1])
         return 0
 

@@ -90,13 +90,13 @@ def case_stopped_reader(lab):
         expect_equal(node.daemon.stop(), 0, "exit after SIGTERM")
         node.start()
     calm = Task(client, traffic.ping_pong, server.ip, PORT, 500, 1).result(60)
-    before = [node.daemon.rss_kib() for node in lab.nodes]
+    before = [node.daemon.own_kib() for node in lab.nodes]
     stopped = [Task(client, traffic.stopped_reader, server.ip, PORT + 1).wait_ready() for _ in range(8)]
     deadline = time.monotonic() + (3 if scaled(10) == 1 else 30)
     worst = 0.0
     while time.monotonic() < deadline:
         worst = max(worst, Task(client, traffic.ping_pong, server.ip, PORT, 200, 1).result(60))
-    grown = [node.daemon.rss_kib() - kib for node, kib in zip(lab.nodes, before)]
+    grown = [node.daemon.own_kib() - kib for node, kib in zip(lab.nodes, before)]
     for task in stopped:
         task.kill()
     print(f"    8 stopped readers: {grown} KiB grown, round trip {calm:.0f} us before, at worst {worst:.0f} us median meanwhile")
@@ -114,13 +114,13 @@ def case_one_after_another(lab):
         return lab.nodes[0].ctl_json("capture")["originalDestinations"]
 
     eventually("no flow is open", lambda: not any(n.ctl_json("connections") for n in lab.nodes))
-    fds, kib = [n.daemon.descriptors() for n in lab.nodes], [n.daemon.rss_kib() for n in lab.nodes]
+    fds, kib = [n.daemon.descriptors() for n in lab.nodes], [n.daemon.own_kib() for n in lab.nodes]
     total = scaled(10_000)
     for family, address in addresses(server):
         Task(client, traffic.one_by_one, address, PORT, total // 2).result(300)
     eventually("no flow is open", lambda: not any(n.ctl_json("connections") for n in lab.nodes))
     eventually("no original destination is kept", lambda: entries() == 0)
     eventually("descriptors are back", lambda: all(n.daemon.descriptors() <= f + 4 for n, f in zip(lab.nodes, fds)), 90)
-    grown = [n.daemon.rss_kib() - k for n, k in zip(lab.nodes, kib)]
+    grown = [n.daemon.own_kib() - k for n, k in zip(lab.nodes, kib)]
     print(f"    after {total} connects: {grown} KiB more")
     expect(scaled(10) == 1 or all(k < 2048 for k in grown), f"memory grew by {grown} KiB")

@@ -206,7 +206,7 @@ def case_header_floods(lab):
 
 def flood(lab, name, make):
     """Sends many of a kind; the connection must end by the other side, or stay with bounded memory."""
-    kib = lab.nodes[1].daemon.rss_kib()
+    kib = lab.nodes[1].daemon.own_kib()
     with session(lab) as h:
         sent, cut = 0, False
         try:
@@ -217,7 +217,7 @@ def flood(lab, name, make):
             cut = True
         outcome = "closed" if cut else h.outcome(-1, 5)
         expect(outcome == "closed" or outcome.startswith("GOAWAY"), f"{name}: {sent} taken, then {outcome}")
-    grown = lab.nodes[1].daemon.rss_kib() - kib
+    grown = lab.nodes[1].daemon.own_kib() - kib
     expect(scaled(10) == 1 or grown < 16384, f"{name}: memory grew by {grown} KiB")
 
 

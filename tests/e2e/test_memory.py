@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a daemon holds in memory: little when it does nothing, and nothing more for what is over.
+
+Of the plain build only: sanitizers keep what is freed. Sizes are the kernel's; the bench has the figures for each connection.
+"""
+
+import os
+import time
+
+import traffic
+from common import expect, expect_equal, pod, standard_lab
+from lab import eventually
+from tasks import Task
+
+PLAIN_ONLY = True
+PORT, CONNECTIONS, WORLD, WORLDS = 9700, 2000, 2000, 4
+SLACK_KIB = 768  # what differs by chance: a page here and there of each thread's heap
+BACK_S = 10
+
+
+def lab():
+    return standard_lab("memory", log="{level: warn, access: none}")
+
+
+def settled(daemon):
+    """What only starting needed is given back soon after READY: once the program's own pages are few."""
+    return eventually(f"less than 10 MiB, it is {daemon.rss_kib()} KiB", lambda: daemon.rss_kib() < 10 * 1024 and daemon.own_kib(), 10)
+
+
+def case_idle(lab):
+    """A daemon with a few workloads that do nothing holds less than 10 MiB, program and libraries included"""
+    for node in lab.nodes:
+        settled(node.daemon)
+    print(f"    {[node.daemon.rss_kib() for node in lab.nodes]} KiB, of which {[node.daemon.own_kib() for node in lab.nodes]} its own")
+
+
+def crowd_of(lab, daemons):
+    """KiB that a crowd of connections holds, at each end; gone when this returns."""
+    before = [d.own_kib() for d in daemons]
+    crowd = Task(pod(lab, "client"), traffic.hold_many, pod(lab, "server").ip, PORT, CONNECTIONS).wait_ready(60)
+    held = [d.own_kib() - kib for d, kib in zip(daemons, before)]
+    crowd.kill()
+    eventually("no flow is open", lambda: not any(n.ctl_json("connections") for n in lab.nodes))
+    return held
+
+
+def case_a_crowd_leaves_nothing(lab):
+    """2,000 connections that are open cost less than 2 KiB each at either end, and ten seconds after they closed nothing is left"""
+    Task(pod(lab, "server"), traffic.echo_server, PORT).wait_ready()
+    daemons = [node.daemon for node in lab.nodes]
+    crowd_of(lab, daemons)  # buffers to receive into, code: what any crowd needs and the next one uses again
+    time.sleep(BACK_S)  # not for an event: memory is given back by a slow clock
+    before = [d.own_kib() for d in daemons]
+    held = crowd_of(lab, daemons)
+    left = []
+
+    def is_back():
+        left[:] = [d.own_kib() - kib for d, kib in zip(daemons, before)]
+        return max(left) < SLACK_KIB
+
+    try:
+        eventually("it is given back", is_back, BACK_S)
+    finally:
+        print(f"    {held} KiB held by {CONNECTIONS}, {left} KiB left; {before} KiB before")
+    expect(max(held) < CONNECTIONS * 2 + SLACK_KIB, f"{CONNECTIONS} connections hold {held} KiB")
+
+
+def world(version):
+    return "---\n".join(
+        f"apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata:\n  name: w{i}\n  namespace: far\n"
+        f"  labels: {{istio.io/dataplane-mode: ambient}}\n"
+        f"spec: {{address: 10.99.{i // 250}.{i % 250 + 1}, serviceAccount: sa{i}, labels: {{version: v{version}}}}}\n" for i in range(WORLD))
+
+
+def case_worlds_do_not_pile_up(lab):
+    """2,000 workloads, loaded and replaced again and again: as much memory as after the first two times"""
+    node = lab.nodes[0]
+    sizes = []
+    for version in range(2 + WORLDS):
+        number = node.ctl_json("status")["config"]["world"]
+        new = node.dir / "many.new"
+        new.write_text(world(version))
+        os.rename(new, node.mesh_dir / "many.yaml")
+        eventually("the world is in force", lambda n=number: node.ctl_json("status")["config"]["world"] > n, 30)
+        time.sleep(3)  # as above
+        sizes.append(node.daemon.own_kib())
+    print(f"    {sizes} KiB after each")
+    expect(sizes[-1] <= max(sizes[:2]) + SLACK_KIB, f"memory after each world: {sizes} KiB")
+    expect_equal(len(node.ctl_json("workloads")), WORLD + 5, "workloads in the world")
