@@ -28,7 +28,7 @@ from lab import LabError  # noqa: E402
 
 # The long ones first, so that two runners end together.
 MODULES = [
-    "doors", "hostile", "flows", "outside", "services", "ends", "identity", "aliases", "ca", "revoke", "keys", "policy", "explain",
+    "doors", "hostile", "flows", "bulk", "outside", "services", "ends", "identity", "aliases", "ca", "revoke", "keys", "policy", "explain",
     "closed", "living", "attacks", "memory", "starting", "lab", "bench"
 ]
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "runtime error:", "ERROR: LeakSanitizer")
