@@ -326,6 +326,49 @@ static void send_to_a_full_socket(void) {
 }
 static void test_a_send_may_be_short_and_waits_for_room(void **state) { on_each_flavour(send_to_a_full_socket); }
 
+/* Much data and right behind it the end, before the ring looks, or while it reads: the end is heard all the same. */
+static void end_behind_bulk(void) {
+    static const uint8_t bytes[1 << 20];
+    struct ring *r = make_ring(8, 16, 4096);
+    struct endpoint at;
+    int listener = listen_on(&at);
+    for (unsigned i = 0; i < 120; i++) {
+        int far = dial(&at), near = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), local[2];
+        struct heard in = {0};
+        bool reset = i % 3 == 0, unix_pair = i % 3 == 1;
+        size_t n = (i * 9973UL) % 300000;
+        assert_true(far >= 0 && near >= 0);
+        make_pair(local);
+        int from = unix_pair ? local[1] : far;
+        if (i % 2)
+            ring_recv(r, &in.op, unix_pair ? local[0] : near, true, hear);
+        for (size_t sent = 0; sent < n;) {
+            ssize_t k = send(from, bytes, n - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+            sent += (size_t)max_of(k, (ssize_t)0);
+            if (k <= 0 && !(i % 2))
+                break; /* nobody reads yet */
+            if (i % 4 == 1 || k <= 0)
+                assert_int_equal(ring_turn(r, 0, NULL), 0);
+        }
+        if (reset)
+            ring_socket_abort_on_close(r, far, true);
+        close(unix_pair ? local[1] : far);
+        if (!(i % 2))
+            ring_recv(r, &in.op, unix_pair ? local[0] : near, true, hear);
+        turn_until(r, in.n_last);
+        if (reset)
+            assert_int_equal(in.n, -ECONNRESET);
+        else
+            assert_int_equal(in.n, 0);
+        close(unix_pair ? far : local[1]);
+        close(local[0]);
+        close(near);
+    }
+    close(listener);
+    finish(r);
+}
+static void test_an_end_behind_bulk_is_heard(void **state) { on_each_flavour(end_behind_bulk); }
+
 static void reset_seen(void) {
     struct ring *r = make_ring(8, 4, 1024);
     struct endpoint at;
@@ -632,6 +675,7 @@ int main(void) {
         cmocka_unit_test(test_send_from_a_queue),
         cmocka_unit_test(test_a_submission_waits_for_an_entry),
         cmocka_unit_test(test_a_send_may_be_short_and_waits_for_room),
+        cmocka_unit_test(test_an_end_behind_bulk_is_heard),
         cmocka_unit_test(test_abort_on_close_sends_a_reset),
         cmocka_unit_test(test_cancellation_races),
         cmocka_unit_test(test_callbacks_may_submit_and_cancel),
