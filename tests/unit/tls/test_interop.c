@@ -12,7 +12,9 @@
 #include <ringwall/base/io.h>
 #include <ringwall/tls/session.h>
 
+#include "gcm/gcm.h"
 #include "pki.h"
+#include "session_private.h"
 #include "unit.h"
 
 enum { WAIT_MS = 5000, ARGS_MAX = 48, TEXT_MAX = 64 * 1024 };
@@ -330,6 +332,32 @@ static void test_client(void **state) {
     child_end(&c);
 }
 
+/* Our own KeyUpdates, in both suites, by both paths of the cipher; the other stack's among them. */
+static void test_own_updates(void **state) {
+    for (int variant = 0; variant < 4; variant++) {
+        static struct child c;
+        struct end e;
+        char line[32];
+        const char *suite = variant & 1 ? "TLS_AES_128_GCM_SHA256" : "TLS_AES_256_GCM_SHA384";
+        gcm_path_force(variant & 2 ? GCM_WOLFCRYPT : gcm_path_best());
+        assert_int_equal(against_client(&c, &e, (const char *const[]){CLIENT_GOOD, "-ciphersuites", suite, NULL}), TLS_DONE);
+        gcm_path_force(gcm_path_best());
+        assert_string_equal(tls_session_suite(e.session), suite);
+        session_limit(e.session, 2);
+        for (int i = 0; i < 9; i++) {
+            snprintf(line, sizeof(line), "line %d of us\n", i);
+            end_say(&e, line);
+            child_expect(&c, line);
+            if (i == 4)
+                child_command(&c, "K\n", "KEYUPDATE");
+            child_type(&c, "and back\n");
+            assert_int_equal(end_expect(&e, "and back\n"), TLS_DONE);
+        }
+        end_deinit(&e);
+        child_end(&c);
+    }
+}
+
 static void test_close_is_understood(void **state) {
     static struct child c;
     struct end e;
@@ -518,6 +546,7 @@ int main(void) {
         cmocka_unit_test(test_suites),          cmocka_unit_test(test_server_name_is_ignored),
         cmocka_unit_test(test_refused_clients), cmocka_unit_test(test_refused_servers),
         cmocka_unit_test(test_flawed_clients),  cmocka_unit_test(test_rsa_workload),
+        cmocka_unit_test(test_own_updates),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
