@@ -382,12 +382,12 @@ static struct relay_result measure_relay(const struct step *step, unsigned n) {
     static struct relay relays[RELAYS_MAX];
     int ends[RELAYS_MAX][2];
     struct buf_pool *pool = buf_pool_new(8192);
-    struct ring_options o = {.n_entries = 512, .n_recv_buffers = 256, .recv_buffer_bytes = READ_BYTES, .pool = pool};
+    struct ring_options o = {
+        .n_entries = 512, .n_recv_buffers = 256, .recv_buffer_bytes = READ_BYTES, .pool = pool, .moderate = step->moderated};
     struct ring *r = NULL;
     char why[256] = "";
     stay_on(0);
     check(pool && ring_new_from(&o, RING_FLAVOUR_DEFER, step->recv, &r, why) == 0);
-    r->wait.can_moderate = r->wait.can_moderate && step->moderated;
     stopped = false;
     for (unsigned i = 0; i < n; i++) {
         int in[2], out[2];

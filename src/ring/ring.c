@@ -9,11 +9,12 @@
  * submission of the same op. And a completion is looked at only when its callback is about to run, so an op that was re-armed or
  * starved has had all its earlier callbacks.
  *
- * A turn is one system call (wait.c). It ends at the first completion, with two exceptions that are bounded by RING_MIN_WAIT_US.
- * Both are for bulk, that is, when the last turn that received anything received mostly full buffers. A send whose bytes are all on
- * their way does not end the wait: that it is done is no reason to wake up. And when several such turns came one after the other,
- * each with little, the ring waits for more at once; when that was in vain (what came was a large message, not a part of a
- * stream) the next turns do not try. Requests and answers that fit half a buffer are never held up. */
+ * A turn is one system call (wait.c). It ends at the first completion. Where the owner asked for moderation there are two
+ * exceptions that are bounded by RING_MIN_WAIT_US. Both are for bulk, that is, when the last turn that received anything received
+ * mostly full buffers. A send whose bytes are all on their way does not end the wait: that it is done is no reason to wake up. And
+ * when several such turns came one after the other, each with little, the ring waits for more at once; when that was in vain (what
+ * came was a large message, not a part of a stream) the next turns do not try. Requests and answers that fit half a buffer are
+ * never held up. */
 #include <errno.h>
 #include <poll.h>
 

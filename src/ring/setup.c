@@ -34,7 +34,7 @@ static int queue_init(struct ring *r, const struct ring_options *o, enum ring_fl
     if (k < 0)
         return err_origin(k);
     r->uring_made = true;
-    r->wait.can_moderate = r->uring.features & IORING_FEAT_MIN_TIMEOUT;
+    r->wait.can_moderate = o->moderate && r->uring.features & IORING_FEAT_MIN_TIMEOUT;
     if (!(r->uring.features & IORING_FEAT_EXT_ARG) || !(r->uring.features & IORING_FEAT_CQE_SKIP))
         return err_origin(-EINVAL);
     ignore_result(io_uring_register_ring_fd(&r->uring)); /* saves a look-up an enter; the plain descriptor works as well */

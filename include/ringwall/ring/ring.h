@@ -65,6 +65,7 @@ struct ring_options {
     unsigned n_recv_buffers;    /* provided buffers, a power of two */
     unsigned recv_buffer_bytes; /* each; with a pool at most BUF_CHUNK_BYTES */
     struct buf_pool *pool;      /* receive buffers are its chunks: the ring must end first. NULL: memory of the ring's own */
+    bool moderate;              /* under bulk, wait a little for more at once: fewer calls, no less CPU (bench_ring) */
 };
 /* Negative errno; `why` names what forbids io_uring and the fix. */
 int ring_new(const struct ring_options *o, struct ring **ret, char why[256]) must_check;

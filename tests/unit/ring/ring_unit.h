@@ -39,7 +39,8 @@ static inline unsigned count_fds(void) {
 }
 
 static inline struct ring *make_ring(unsigned n_entries, unsigned n_buffers, unsigned buffer_bytes) {
-    struct ring_options o = {.n_entries = n_entries, .n_recv_buffers = n_buffers, .recv_buffer_bytes = buffer_bytes};
+    struct ring_options o = {
+        .n_entries = n_entries, .n_recv_buffers = n_buffers, .recv_buffer_bytes = buffer_bytes, .moderate = true};
     struct ring *r = NULL;
     char why[256] = "";
     int k = ring_new_from(&o, flavour_now->setup, flavour_now->recv, &r, why);
