@@ -343,6 +343,36 @@ static void misuse_stops(void **state) {
     assert_null(buf_pool_new(SIZE_MAX / BUF_CHUNK_BYTES));
 }
 
+/* A busy pool keeps what it needs, one that was busy once gives it back at the second look. */
+static void unused_chunks_go_back(void **state unused_arg) {
+    enum { N = 100 };
+    struct buf_pool *p = buf_pool_new(N);
+    assert_non_null(p);
+    struct buf_chunk *chunks[N];
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < N; i++) {
+            chunks[i] = buf_chunk_acquire(p);
+            assert_non_null(chunks[i]);
+            memset(buf_chunk_bytes(chunks[i]), 'x', BUF_CHUNK_BYTES);
+        }
+        for (unsigned i = 1; i < N; i++)
+            buf_chunk_unref(chunks[i]);
+        assert_false(buf_pool_trim_unused(p));
+        assert_int_equal(buf_chunk_bytes(chunks[0])[BUF_CHUNK_BYTES - 1], 'x');
+        if (round < 2)
+            buf_chunk_unref(chunks[0]);
+    }
+    assert_true(buf_pool_trim_unused(p));
+    assert_false(buf_pool_trim_unused(p));
+    assert_int_equal(buf_chunk_bytes(chunks[0])[BUF_CHUNK_BYTES - 1], 'x'); /* what is used stays */
+    struct buf_chunk *again = buf_chunk_acquire(p);
+    assert_ptr_equal(again, chunks[1]);
+    assert_int_equal(buf_chunk_bytes(again)[BUF_CHUNK_BYTES / 2], 0); /* and the rest went */
+    buf_chunk_unref(again);
+    buf_chunk_unref(chunks[0]);
+    buf_pool_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_queue_owns_nothing),
@@ -354,6 +384,7 @@ int main(void) {
         cmocka_unit_test(many_bytes_are_shared_few_are_copied),
         cmocka_unit_test(a_pool_nearly_used_up_is_not_shared),
         cmocka_unit_test(heads_share_a_chunk),
+        cmocka_unit_test(unused_chunks_go_back),
         cmocka_unit_test(misuse_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
