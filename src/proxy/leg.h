@@ -21,13 +21,15 @@ struct leg {
     uint64_t n_read;  /* bytes that came from this leg */
     uint8_t kind;     /* enum leg_kind */
     uint8_t index;    /* LEG_CLIENT or LEG_SERVER */
+    uint8_t quick;    /* the high mark of `out` is doubled so often (relay.c) */
     bool reading;     /* the relay has begun and `out` of the other leg has room */
     bool read_ended;  /* its FIN or END_STREAM came */
     bool end_wanted;  /* the other leg ended: end this one behind what is in `out` */
     bool write_ended; /* our FIN or END_STREAM went out */
     bool failed;      /* reset or lost; `failure` says how */
     bool closing;
-    bool aborting; /* close with RST */
+    bool aborting;    /* close with RST */
+    uint32_t full_us; /* when `out` was at its mark last */
     enum close_reason failure;
     int error; /* errno of the socket, or HTTP/2 error code of the stream */
     union {

@@ -7,12 +7,14 @@
 #include <ringwall/base/clock.h>
 
 enum {
-    /* Bytes. Towards a tunnel a flow holds at most its queue's high mark and what one receive trigger of the ring brings on top.
-     * From a tunnel it holds at most its stream's window: 256 KiB, and up to 4 MiB as long as its reader is quick (h2_window.c).
-     * What all windows have above 256 KiB is bounded together (WINDOWS_SHARE), and gone while buffers run short. Bytes kept by
-     * reference may pin up to four times their size in chunks (BUF_SHARE_MIN). */
-    FLOW_QUEUE_HIGH = 128 * 1024,                 /* an application is not read while the other leg holds this much */
-    FLOW_QUEUE_LOW = 64 * 1024,                   /* and is read again below this */
+    /* Bytes. Towards a tunnel a flow holds at most its queue's high mark (512 KiB while the tunnel is quick) and what one receive
+     * trigger of the ring brings on top. From a tunnel it holds at most its stream's window: 256 KiB, and up to 4 MiB as long as
+     * its reader is quick (h2_window.c). What all windows have above 256 KiB is bounded together (WINDOWS_SHARE), and gone while
+     * buffers run short. Bytes kept by reference may pin up to four times their size in chunks (BUF_SHARE_MIN). */
+    FLOW_QUEUE_HIGH = 128 * 1024, /* an application is not read while the other leg holds this much; it is again below half of it */
+    FLOW_QUEUE_DOUBLED_MAX = 2,   /* times that the mark may double, to 512 KiB, for a leg that is quick */
+    FLOW_QUICK_US = 2000,         /* half a queue in so little time is quick: 32 MB/s */
+    FLOW_SLOW_US = 50000,         /* and in more than this, slow: the mark is as at first again */
     FLOW_QUEUE_PRESSED = 16 * 1024,               /* the high mark while the worker's buffers run short */
     TUNNEL_OUT_HIGH = 256 * 1024,                 /* ciphertext waiting for the socket; above it streams are not drained */
     TUNNEL_OUT_MAX = TUNNEL_OUT_HIGH + 64 * 1024, /* more is answers (KeyUpdate) that a peer asks for and does not read */
@@ -29,7 +31,7 @@ enum {
     FLOWS_DEFAULT_MIN = 1024, /* bounds of the automatic limit on flows */
     FLOWS_DEFAULT_MAX = 262144,
     FLOW_BYTES_ESTIMATE = 16384, /* for that limit: a flow with its share of TLS, HTTP/2 and a chunk now and then */
-    BUFFERS_DEFAULT_MIN = 4096,  /* chunks: 66 MiB */
+    BUFFERS_DEFAULT_MIN = 1024,  /* chunks: 16.5 MiB */
     BUFFERS_DEFAULT_MAX = 65536,
     SOURCES_TRACKED = 4096,     /* source addresses whose handshakes are counted */
     WORKER_MAILBOX_MAX = 16384, /* messages */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * relay.c - the part of a flow's life in which it carries bytes
  *
- * Rules: an application is not read while the other leg holds more than its high mark; a stream is given credit when its
- * bytes left our memory. FIN becomes END_STREAM and back; a reset, a lost tunnel or an early RST_STREAM becomes a reset
- * (DESIGN rule 8): never an orderly end. Bytes that came before a reset are delivered first, for a bounded time, as the
- * kernel would leave them readable. */
+ * Rules: an application is not read while the other leg holds more than its high mark, which grows while that leg is quick; a
+ * stream is given credit when its bytes left our memory. FIN becomes END_STREAM and back; a reset, a lost tunnel or an early
+ * RST_STREAM becomes a reset (DESIGN rule 8): never an orderly end. Bytes that came before a reset are delivered first, for a
+ * bounded time, as the kernel would leave them readable. */
 #include "relay.h"
 
 #include <errno.h>
@@ -15,20 +15,35 @@
 #include "tunnel.h"
 #include "worker.h"
 
-static uint64_t queue_high(const struct worker *w) { return worker_pressed(w) ? FLOW_QUEUE_PRESSED : FLOW_QUEUE_HIGH; }
+/* How much `to` may hold before nothing more is read for it. */
+static uint64_t queue_high(const struct worker *w, const struct leg *to) {
+    return worker_pressed(w) ? (uint64_t)FLOW_QUEUE_PRESSED : (uint64_t)FLOW_QUEUE_HIGH << to->quick;
+}
 
 bool relay_may_read(struct leg *from) {
     struct flow *f = leg_flow(from);
-    size_t queued = leg_other(f, from)->out.n_bytes;
-    if (from->reading)
-        return queued < queue_high(f->worker);
-    return queued <= min_of(queue_high(f->worker), (uint64_t)FLOW_QUEUE_LOW);
+    const struct leg *to = leg_other(f, from);
+    uint64_t high = queue_high(f->worker, to);
+    return from->reading ? to->out.n_bytes < high : to->out.n_bytes <= max_of(high / 2, (uint64_t)FLOW_QUEUE_PRESSED);
+}
+
+/* `to` was full, or has room again: what it empties in no time may be larger, and is small again once that takes long. */
+static void relay_pace(const struct worker *w, struct leg *to, bool full) {
+    uint32_t now_us = (uint32_t)(worker_now(w) / 1000);
+    if (full)
+        to->full_us = now_us;
+    else if (now_us - to->full_us <= FLOW_QUICK_US)
+        to->quick += to->quick < FLOW_QUEUE_DOUBLED_MAX;
+    else if (now_us - to->full_us > FLOW_SLOW_US)
+        to->quick = 0;
 }
 
 static void relay_reading(struct leg *from) {
     if (!leg_is_tcp(from))
         return;
     bool may = relay_may_read(from);
+    if (may != from->reading)
+        relay_pace(leg_flow(from)->worker, leg_other(leg_flow(from), from), !may);
     if (may != from->reading || (may && !ring_op_busy(&from->tcp.recv))) {
         from->reading = may;
         leg_read_update(from);
