@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * limits.c - what the process asks of the kernel for itself: descriptors, locked memory, no core file with keys in it */
+ * limits.c - what the process asks of the kernel for itself: descriptors, locked memory, no core file with keys in it; and what
+ * it may use: CPUs, memory */
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "app.h"
 
@@ -35,6 +38,56 @@ int limits_raise(char why[256]) {
         return -errno;
     }
     return 0;
+}
+
+/* A number in a file; SIZE_MAX: none ("max"), or no such file. */
+static size_t read_limit(const char *path) {
+    unsigned long long limit = 0;
+    FILE *f = fopen(path, "re");
+    bool read = f && fscanf(f, "%llu", &limit) == 1;
+    if (f)
+        fclose(f);
+    return read ? (size_t)limit : SIZE_MAX;
+}
+
+/* The least limit of a cgroup and of those above it, as far as they can be seen from here. */
+static size_t cgroup_limit(const char *mount, const char *cgroup, const char *name) {
+    char path[PATH_MAX];
+    size_t n_mount = strlen(mount), least = SIZE_MAX;
+    if (n_mount + strlen(cgroup) + strlen(name) + 2 > sizeof(path))
+        return least;
+    snprintf(path, sizeof(path), "%s%s", mount, cgroup);
+    for (size_t n = strlen(path);; n--) {
+        while (n > n_mount && path[n - 1] == '/')
+            n--;
+        snprintf(path + n, sizeof(path) - n, "/%s", name);
+        least = min_of(least, read_limit(path));
+        for (; n > n_mount && path[n - 1] != '/'; n--)
+            ;
+        if (n <= n_mount)
+            return least;
+    }
+}
+
+size_t limits_memory(void) {
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    size_t least = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : SIZE_MAX;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    char line[PATH_MAX];
+    while (f && fgets(line, sizeof(line), f)) { /* "0::/path", or of version 1 "7:memory:/path" */
+        line[strcspn(line, "\n")] = '\0';
+        char *controllers = strchr(line, ':'), *cgroup = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!cgroup)
+            continue;
+        *cgroup++ = '\0';
+        if (strcmp(controllers, ":memory") == 0)
+            least = min_of(least, cgroup_limit("/sys/fs/cgroup/memory", cgroup, "memory.limit_in_bytes"));
+        else if (strcmp(controllers, ":") == 0)
+            least = min_of(least, cgroup_limit("/sys/fs/cgroup", cgroup, "memory.max"));
+    }
+    if (f)
+        fclose(f);
+    return least;
 }
 
 unsigned limits_workers(unsigned asked) {

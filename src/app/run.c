@@ -133,6 +133,7 @@ static int start_proxy(struct daemon *d) {
                               .stats = d->stats,
                               .ports = {c->port_outbound, c->port_inbound, c->port_hbone},
                               .connections_max = c->limits.connections,
+                              .memory_bytes = limits_memory(),
                               .handshakes_per_s = c->limits.handshakes_per_s,
                               .trust_domain = c->world.trust_domain,
                               .cluster = c->world.cluster,

@@ -108,6 +108,7 @@ static int shell_start(struct proxy *p, unsigned index, const struct proxy_optio
                                          .stats = &o->stats[index],
                                          .ports = {o->ports[0], o->ports[1], o->ports[2]},
                                          .flows_max = o->connections_max,
+                                         .memory_bytes = o->memory_bytes / o->n_workers,
                                          .handshakes_per_s = o->handshakes_per_s};
     int r = thread_start(&s->thread, name, shell_run, s);
     if (r < 0)

@@ -418,7 +418,9 @@ static void tunnel_handshake(struct tunnel *t) {
     int r = tls_session_handshake(t->tls, clock_wall_s());
     switch (r) {
     case TLS_WANT_INPUT:
+        break;
     case TLS_WANT_OUTPUT:
+        tunnel_stuck(t);
         break;
     case TLS_DONE:
         tunnel_opened(t);
@@ -722,13 +724,15 @@ static bool tunnel_has_stream(const struct tunnel *t) {
     return false;
 }
 
-static void tunnel_open_step(struct tunnel *t) {
-    if (t->stuck) {
-        t->stuck = false;
+/* Not by its step: what finds no buffer again would be stepped again at once, for ever. */
+void tunnel_unstick(struct tunnel *t) {
+    t->stuck = false;
+    if (t->state == TUNNEL_OPEN)
         tunnel_read(t);
-        if (t->state != TUNNEL_OPEN)
-            return;
-    }
+    tunnel_touch(t);
+}
+
+static void tunnel_open_step(struct tunnel *t) {
     if (t->retired && (t->server || t->n_legs == 0))
         tunnel_say_goodbye(t);
     if (!tunnel_drain(t)) {

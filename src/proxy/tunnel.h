@@ -76,6 +76,7 @@ struct tunnel *tunnel_connect(struct hop *hop, struct tls_context *context, enum
 void tunnel_accepted(struct pod *pod, int fd); /* server; takes the descriptor */
 void tunnel_touch(struct tunnel *t);
 void tunnel_step(struct tunnel *t);
+void tunnel_unstick(struct tunnel *t);        /* there are buffers again */
 bool tunnel_may_take(const struct tunnel *t); /* client: one more flow, now or once open */
 void tunnel_retire(struct tunnel *t);         /* no new flows; GOAWAY to the peer */
 void tunnel_bar(struct tunnel *t);            /* server: retired, and what is asked for from now on is refused */

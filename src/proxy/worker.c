@@ -42,13 +42,13 @@ static size_t memory_bytes(void) {
     return pages > 0 && size > 0 ? (size_t)pages * (size_t)size : 1024 * 1024 * 1024;
 }
 
-/* Automatic limits: an eighth of the machine's memory for flows, a sixteenth for buffers; touched only when used. */
+/* Automatic limits: an eighth of the memory for flows, an eighth for buffers; touched only when used. */
 static void worker_limits(struct worker_options *o) {
-    size_t memory = memory_bytes();
+    size_t memory = o->memory_bytes ? o->memory_bytes : memory_bytes();
     if (o->flows_max == 0)
         o->flows_max = clamp(memory / 8 / FLOW_BYTES_ESTIMATE, FLOWS_DEFAULT_MIN, FLOWS_DEFAULT_MAX);
     if (o->buffers_max == 0)
-        o->buffers_max = clamp(memory / 16 / BUF_CHUNK_BYTES, BUFFERS_DEFAULT_MIN, BUFFERS_DEFAULT_MAX);
+        o->buffers_max = clamp(memory / 8 / BUF_CHUNK_BYTES, BUFFERS_DEFAULT_MIN, BUFFERS_DEFAULT_MAX);
     if (o->tunnels_max == 0)
         o->tunnels_max = min_of(o->flows_max, (size_t)TUNNELS_MAX);
 }
@@ -214,7 +214,7 @@ static void worker_unstick(struct worker *w) {
     list_for_each (it, &w->tunnels_all) {
         struct tunnel *t = list_entry(it, struct tunnel, in_worker);
         if (t->stuck)
-            tunnel_touch(t);
+            tunnel_unstick(t);
     }
 }
 

@@ -33,6 +33,7 @@ struct worker_options {
     struct worker_stats *stats;
     uint16_t ports[3];                          /* outbound, inbound, hbone */
     size_t flows_max, tunnels_max, buffers_max; /* 0: by memory */
+    size_t memory_bytes;                        /* this worker's share; 0: the machine's */
     uint32_t handshakes_per_s;                  /* per source; 0: no limit */
     uint64_t seed;                              /* 0: random */
 };

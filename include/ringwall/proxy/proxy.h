@@ -23,6 +23,7 @@ struct proxy_options {
     struct worker_stats *stats; /* one a worker */
     uint16_t ports[3];          /* outbound, inbound, hbone */
     uint32_t connections_max;   /* flows a worker; 0: by memory */
+    size_t memory_bytes;        /* of all workers, for the automatic limits; 0: the machine's */
     uint32_t handshakes_per_s;  /* per source address */
     struct str trust_domain, cluster, network;
 };
