@@ -138,7 +138,8 @@ void ring_socket_fit_distance(struct ring *r, int fd);
 /* Whether closing sends RST (SO_LINGER 0). A socket that carries someone's stream aborts until its end is known to be
  * orderly, so that the kernel, closing for a daemon that was killed, resets it too (DESIGN rule 8). */
 void ring_socket_abort_on_close(struct ring *r, int fd, bool abort);
-/* Name and version of the library behind this room, for `ringwall version`. Returns `to`. */
+/* Name and version of the library behind this room, and whether the kernel has TLS of its own, which we do not use; for
+ * `ringwall version`. Returns `to`. */
 const char *ring_library_text(char *to, size_t n);
 struct ring_stats {
     uint64_t enters, submitted, completed, buffers_short, cq_overflows;
