@@ -28,6 +28,7 @@ int ring_new(const struct ring_options *o, struct ring **ret, char why[256]) {
     list_init(&r->pendings);
     list_init(&r->completions);
     r->now_ns = r->sim->now_ns;
+    ring_light(r);
     list_push_back(&r->sim->rings, &r->all);
     *ret = r;
     return 0;
@@ -46,13 +47,26 @@ static void pending_free(struct pending *p) {
     free(p);
 }
 
+void ring_light(struct ring *r) {
+    while (r->pool && r->n_lit < RING_SIM_LIT && (r->lit[r->n_lit] = buf_chunk_acquire(r->pool)))
+        r->n_lit++;
+}
+
+/* What nobody keeps is the ring's again. */
+static void give_back(struct ring *r, struct buf_chunk *chunk) {
+    if (buf_chunk_is_shared(chunk) || r->n_lit == RING_SIM_LIT)
+        buf_chunk_unref(chunk);
+    else
+        r->lit[r->n_lit++] = chunk;
+}
+
 static void completion_free(struct ring *r, struct completion *c) {
     if (c->bytes && !(c->chunk && buf_chunk_is_shared(c->chunk)))
         memset(c->bytes, 0xdb, (size_t)c->n); /* whoever kept the pointer will see */
     if (c->bytes)
         r->n_buffers_out--;
     if (c->chunk)
-        buf_chunk_unref(c->chunk);
+        give_back(r, c->chunk);
     else
         free(c->bytes);
     free(c);
@@ -74,6 +88,8 @@ struct ring *ring_free(struct ring *r) {
     }
     for (struct list *n; (n = list_pop_front(&r->completions));)
         completion_free(r, list_entry(n, struct completion, link));
+    while (r->n_lit)
+        buf_chunk_unref(r->lit[--r->n_lit]);
     timer_heap_deinit(&r->timers);
     list_unlink(&r->all);
     r->magic = 0;

@@ -20,6 +20,8 @@
 struct sim;
 struct sim_conn;
 
+enum { RING_SIM_LIT = 4 }; /* a ring with a pool keeps up to so many of its chunks, as the real one does with its buffers */
+
 /* Each is the chance (0 to 1) that a thing happens when it could. */
 struct sim_faults {
     double short_read;      /* a receive takes less than is there */

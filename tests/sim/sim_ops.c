@@ -21,9 +21,10 @@ static bool take_buffer(struct pending *p, size_t n, struct received *ret) {
     if (r->n_buffers_out == r->n_buffers || (!p->last_chance && sim_chance(s, s->faults.no_buffer)))
         return false;
     if (r->pool && !sim_chance(s, s->faults.no_chunk)) {
-        got.chunk = buf_chunk_acquire(r->pool);
-        if (!got.chunk)
+        ring_light(r);
+        if (r->n_lit == 0)
             return false;
+        got.chunk = r->lit[--r->n_lit];
         got.bytes = buf_chunk_bytes(got.chunk);
     } else {
         got.bytes = sim_alloc(n);

@@ -144,6 +144,8 @@ struct ring {
     size_t n_busy;
     unsigned n_buffers, n_buffers_out, buffer_bytes;
     struct buf_pool *pool;
+    struct buf_chunk *lit[RING_SIM_LIT];
+    unsigned n_lit;             /* chunks of the pool that no receive is using; kept, also when the pool is used up */
     struct buf_chunk *received; /* during a callback */
     uint64_t now_ns;
     struct timer_heap timers;
@@ -222,5 +224,6 @@ struct received {
     uint8_t *bytes;
     struct buf_chunk *chunk;
 };
+void ring_light(struct ring *r);
 void ring_post(struct pending *p, int n, struct received received, bool more); /* takes them over */
 static inline void ring_post_result(struct pending *p, int n, bool more) { ring_post(p, n, (struct received){0}, more); }

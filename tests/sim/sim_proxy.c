@@ -3,8 +3,8 @@
  * resets, end every connection, and keep nothing. Method: the real proxy room (two workers in this thread) with real TLS and
  * HTTP/2 on the simulated ring, between scripted applications, under many seeds: even ones gentle (everything must get
  * through, also while one rotation of the certificates follows another), odd ones rough (connections break, descriptors run
- * out, clocks jump, policy and certificates change, pods leave, nodes drain). `--seed N` runs one seed and shows its logs,
- * `--runs N` the first N. */
+ * out, clocks jump, policy and certificates change, pods leave, nodes drain), some with hardly any buffers. `--seed N` runs one
+ * seed and shows its logs, `--runs N` the first N. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -78,8 +78,9 @@ struct node {
     struct worker_stats stats;
 };
 /* Rough: everything happens. Gentle: delays and reorderings only, every talk must be whole. Ageing: like gentle, but
- * certificates end in the middle. Rotating: gentle, and one rotation after another, on either node and on both at once. */
-enum manner { MANNER_ROUGH, MANNER_GENTLE, MANNER_AGEING, MANNER_ROTATING, _MANNER_MAX };
+ * certificates end in the middle. Rotating: gentle, and one rotation after another, on either node and on both at once. Tight: the
+ * network is gentle, but there are few buffers, which all use, so that connections are cut for want of them. */
+enum manner { MANNER_ROUGH, MANNER_GENTLE, MANNER_AGEING, MANNER_ROTATING, MANNER_TIGHT, _MANNER_MAX };
 struct scene {
     struct sim *sim;
     bool gentle;
@@ -371,6 +372,8 @@ static void plan_events(struct scene *s) {
     struct rng *rng = ring_sim_rng(s->sim);
     for (unsigned i = 0; i < 8; i++)
         ring_sim_after(s->sim, rng_below(rng, 6 * NS_PER_S), event_ask, s);
+    if (s->manner == MANNER_TIGHT)
+        return;
     if (s->gentle) { /* a rotation disturbs nobody */
         if (s->manner == MANNER_ROTATING)
             event_rotate_again(s);
@@ -398,7 +401,7 @@ static void make_talks(struct scene *s) {
         t->server = (struct side){.talk = t, .other = &t->client, .salt = i * 13 + 1};
         struct side *sides[] = {&t->client, &t->server};
         for (unsigned k = 0; k < 2; k++) {
-            size_t most = rng_below(rng, 3) ? 3000 : BYTES_MAX;
+            size_t most = s->manner != MANNER_TIGHT && rng_below(rng, 3) ? 3000 : BYTES_MAX;
             sides[k]->n_to_send = 1 + rng_below(rng, most);
             sides[k]->lazy = rng_below(rng, 3) == 0;
             sides[k]->sleepy = s->manner == MANNER_AGEING && rng_below(rng, 2) == 0;
@@ -426,7 +429,7 @@ static void make_node(struct scene *s, unsigned index) {
                                .ports = {15001, 15006, 15008},
                                .flows_max = 64,
                                .tunnels_max = 64,
-                               .buffers_max = 2048,
+                               .buffers_max = s->manner == MANNER_TIGHT ? 16 + rng_below(ring_sim_rng(s->sim), 200) : 2048,
                                .seed = seed_now};
     require(worker_new(&o, &n->worker, why) == 0);
 }
@@ -504,7 +507,7 @@ static void end_nodes(struct scene *s) {
         turn(s);
     }
     for (unsigned i = 0; i < _NODE_MAX; i++) {
-        require(buf_pool_used(s->nodes[i].worker->buffers) == 0);
+        require(buf_pool_used(s->nodes[i].worker->buffers) <= RING_SIM_LIT);
         require(pool_used(s->nodes[i].worker->tunnels) == 0 && pool_used(s->nodes[i].worker->rejects) == 0);
         s->nodes[i].worker = worker_free(s->nodes[i].worker);
         mailbox_unref(s->nodes[i].mailbox);
@@ -576,7 +579,7 @@ static void run(uint64_t seed, enum manner manner) {
 static void make_credentials(void) {
     static const char *const accounts[] = {"client", "server"};
     pki_init(&pki, "cluster.local", WALL_S);
-    static const int64_t lives_s[_MANNER_MAX] = {PKI_TTL, 30 * 86400, 20, 30 * 86400};
+    static const int64_t lives_s[_MANNER_MAX] = {PKI_TTL, 30 * 86400, 20, 30 * 86400, 30 * 86400};
     for (unsigned manner = 0; manner < _MANNER_MAX; manner++)
         for (unsigned a = 0; a < array_size(accounts); a++)
             for (unsigned g = 1; g < (manner == MANNER_ROTATING ? GENERATIONS : 3); g++) {
@@ -637,7 +640,11 @@ int main(int argc, char **argv) {
     make_credentials();
     make_trusts();
     for (uint64_t seed = only ? only : 1; seed <= (only ? only : runs); seed++)
-        run(seed, seed % 2 ? MANNER_ROUGH : seed % 8 == 0 ? MANNER_AGEING : seed % 8 == 2 ? MANNER_ROTATING : MANNER_GENTLE);
+        run(seed, seed % 2         ? MANNER_ROUGH
+                  : seed % 8 == 0  ? MANNER_AGEING
+                  : seed % 8 == 2  ? MANNER_ROTATING
+                  : seed % 16 == 4 ? MANNER_TIGHT
+                                   : MANNER_GENTLE);
     free_credentials();
     publish_reader_unregister();
     log_stop();
