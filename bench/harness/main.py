@@ -147,7 +147,10 @@ def main(arguments):
     rounds = options.rounds or (1 if options.quick else 3)
     seconds = options.seconds or (1 if options.quick else 1.2)
     about = machine()
-    mesh = peers_module.Mesh(options.build)
+    try:
+        mesh = peers_module.Mesh(options.build)
+    except LabError as problem:
+        raise SystemExit(str(problem)) from problem
     about["ringwall"] = subprocess.run([mesh.lab.program("ringwall"), "version"], text=True, capture_output=True).stdout.partition("\n")[0]
     runner, began = Runner(mesh, seconds), time.monotonic()
     try:

@@ -53,7 +53,10 @@ static int open_audit(struct authority *a, int64_t now_s, char why[CA_WHY_BYTES]
     if (found[0])
         log_error("ca", "%s: %s", a->o->audit_path, found);
     uint64_t seq = audit_last(a->audit, hash);
-    log_info("ca", "%s: goes on after line %llu, SHA-256 %s", a->o->audit_path, (unsigned long long)seq, hash);
+    if (seq)
+        log_info("ca", "%s: goes on after line %llu, SHA-256 %s", a->o->audit_path, (unsigned long long)seq, hash);
+    else
+        log_info("ca", "%s: begins", a->o->audit_path);
     return 0;
 }
 
@@ -91,8 +94,9 @@ int authority_open(struct authority *a, const struct ca_options *o, int64_t now_
     a->changed = false;
     counter_set(&a->stats->bundle_generation, a->generation);
     count_ends(a);
+    static const char *const kinds[] = {[CA_KIND_BUILTIN] = "builtin", [CA_KIND_FILES] = "files", [CA_KIND_ISTIO] = "istio"};
     char text[CA_WHY_BYTES];
-    snprintf(text, sizeof(text), "provider %s, trust domain %s, node %s", a->ops->name, o->trust_domain, o->node);
+    snprintf(text, sizeof(text), "provider %s, trust domain %s, node %s", kinds[o->kind], o->trust_domain, o->node);
     authority_event(a, "start", text, now_s);
     if (a->jwks_why[0])
         tokens_tell(a, now_s); /* no reason not to start: the file may come later */
