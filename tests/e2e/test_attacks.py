@@ -2,13 +2,14 @@
 """What attackers found once and must not find again: each case is one way in which the daemon leaked, grew or stood still."""
 
 import ctypes
+import hashlib
 import socket
 import struct
 import time
 
 import hbone
 import traffic
-from common import expect, expect_equal, pod, standard_lab
+from common import expect, expect_equal, pod, scaled, standard_lab
 from hbone import HEADERS, PREFACE, SETTINGS, block, connect_headers, frame
 from lab import eventually, inside, sh
 from pcap import Capture
@@ -129,3 +130,48 @@ def case_restarted(lab):
         eventually("it works with a new namespace", lambda: works(lab, "intruder"), 10)
     expect_equal(link.ports(), {15008}, "ports on the link")
     expect(captured(lab, "intruder"), "not captured")
+
+
+def padded_upload(address, credential, port, total, *, ready):
+    """Sends `total` bytes to a port, most of each frame padding, never more than the windows allow; the stream's last word."""
+    data, sent, windows = traffic.pattern(total), 0, {0: 65535, 1: 65535}
+    with hbone.tls(address, credential) as s:
+        h = hbone.Http2(s)
+        h.request(1, connect_headers(f"{address}:{port}"))
+        ready()
+
+        def hear():
+            kind, flags, stream, payload = h.read() or (None, 0, 0, b"")
+            if kind == SETTINGS and not flags & 1:
+                for i in range(0, len(payload), 6):
+                    if payload[i + 1] == 4:
+                        windows[1] += int.from_bytes(payload[i + 2:i + 6], "big") - 65535
+            elif kind == hbone.WINDOW_UPDATE and stream in windows:
+                windows[stream] += int.from_bytes(payload, "big")
+            elif kind in (None, hbone.RST_STREAM, hbone.GOAWAY):
+                raise ConnectionError(f"frame {kind} after {sent} of {total} bytes: {payload}")
+            return kind, flags, stream
+
+        while hear()[0] != HEADERS:
+            continue
+        while sent < total:
+            n, padding = min(100, total - sent), 200
+            while min(windows.values()) < 1 + n + padding:
+                hear()
+            h.send(frame(hbone.DATA, 8, 1, bytes((padding,)) + data[sent:sent + n] + bytes(padding)))
+            sent += n
+            for stream in windows:
+                windows[stream] -= 1 + n + padding
+        h.send(frame(hbone.DATA, hbone.END_STREAM, 1))
+        while (got := hear()) and not (got[0] == hbone.DATA and got[1] & hbone.END_STREAM):
+            continue
+        return hashlib.sha256(data).hexdigest()
+
+
+def case_padding(lab):
+    """A peer whose frames are mostly padding: the windows come back for all of it, and every byte arrives"""
+    total = scaled(1 << 20)
+    far = Task(pod(lab, "server"), traffic.sink_server, PORT + 1).wait_ready()
+    near = Task(pod(lab, "outsider"), padded_upload, pod(lab, "server").ip, lab.good, PORT + 1, total).wait_ready()
+    digest = near.result(60)
+    expect_equal(far.result(10)[0][:2], (total, digest), "what the server got")
