@@ -640,11 +640,11 @@ int main(int argc, char **argv) {
     make_credentials();
     make_trusts();
     for (uint64_t seed = only ? only : 1; seed <= (only ? only : runs); seed++)
-        run(seed, seed % 2         ? MANNER_ROUGH
-                  : seed % 8 == 0  ? MANNER_AGEING
-                  : seed % 8 == 2  ? MANNER_ROTATING
-                  : seed % 16 == 4 ? MANNER_TIGHT
-                                   : MANNER_GENTLE);
+        run(seed, seed % 2        ? MANNER_ROUGH
+                  : seed % 8 == 0 ? MANNER_AGEING
+                  : seed % 8 == 2 ? MANNER_ROTATING
+                  : seed % 8 == 4 ? MANNER_TIGHT
+                                  : MANNER_GENTLE);
     free_credentials();
     publish_reader_unregister();
     log_stop();
