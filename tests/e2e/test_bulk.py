@@ -283,7 +283,8 @@ def case_stopped_readers(lab):
     expect_equal(Task(pod(lab, "client"), talking_client, server.ip, PORT + 4, range(2, 18, 2), total >> 3).result(60), [], "quick conversations meanwhile")
     expect_equal(far.result(60), [], "the server of the quick conversations")
     print(f"  {n} stand still: {rss[0]} and {rss[1]} MiB resident")
-    expect(max(rss) < 100 + n * 1.2, f"{rss} MiB resident")
+    if n == 400:  # fewer are for sanitizers, whose own memory counts many times
+        expect(max(rss) < 100 + n * 1.2, f"{rss} MiB resident")
     for h in holders:
         h.kill()
 
