@@ -8,6 +8,7 @@
  * - no slice is empty, but the last one of a reserved queue: commit finds its slice there and cannot fail. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include <ringwall/base/buf.h>
@@ -57,6 +58,8 @@ struct buf_pool *buf_pool_new(size_t n_chunks_max) {
         return NULL;
     p->n_max = n_chunks_max;
     p->payloads = region_map(n_chunks_max * BUF_CHUNK_BYTES);
+    if (p->payloads)
+        ignore_result(madvise(p->payloads, n_chunks_max * BUF_CHUNK_BYTES, MADV_DONTDUMP)); /* what applications say */
     p->chunks = p->payloads ? region_map(n_chunks_max * sizeof(*p->chunks)) : NULL;
     p->slices = p->chunks ? region_map(slices_max(p) * sizeof(*p->slices)) : NULL;
     return p->slices ? take_ptr(p) : NULL;
