@@ -176,8 +176,8 @@ def case_silent_handshake(lab):
             cut = time.monotonic() - began
     with contextlib.suppress(ConnectionError):
         silent.recv(100)
-    expect(9 < time.monotonic() - began < 30, f"the silent one was cut after {time.monotonic() - began:.1f} s")
-    expect(cut is not None and 9 < cut < 30, f"the trickling one was cut after {cut}")
+    expect(9 < time.monotonic() - began < 15, f"the silent one was cut after {time.monotonic() - began:.1f} s")
+    expect(cut is not None and 9 < cut < 15, f"the trickling one was cut after {cut}")
 
 
 def case_header_floods(lab):
@@ -287,9 +287,9 @@ def case_pings(lab):
     expect(kept_end is None and echoed, f"a peer that answers PINGs at {kept_pings} was cut after {kept_end} s")
     expect(len(kept_pings) >= 2, f"PINGs to the peer that answers: {kept_pings}")
     for pings in (kept_pings, lost_pings):
-        expect(pings and 9 < pings[0] < 18, f"the first PING comes after 10 s of silence: {pings}")
+        expect(pings and 9 < pings[0] < 12, f"the first PING comes after 10 s of silence: {pings}")
     expect(len(lost_pings) == 1, f"one question is enough: {lost_pings}")
-    expect(lost_end is not None and 17 < lost_end - lost_pings[0] < 34, f"a peer that does not answer was cut after {lost_end} s, asked at {lost_pings}")
+    expect(lost_end is not None and 19.5 < lost_end - lost_pings[0] < 31, f"a peer that does not answer was cut after {lost_end} s, asked at {lost_pings}")
     still_serves(lab)
 
 
