@@ -120,8 +120,10 @@ static bool can_tell(void) {
 
 static void test_leaves_no_upper_halves(void **state) {
     static const int curves[] = {ECC_SECP256R1, ECC_SECP384R1};
-    if (!can_tell())
+    if (!can_tell()) {
+        print_message("skipped: this CPU does not tell whether upper halves of vector registers are in use\n");
         skip();
+    }
     for (size_t i = 0; i < array_size(curves); i++) {
         int n = i == 0 ? 32 : 48, good = 0;
         uint8_t hash[48] = {1}, signature[ECC_MAX_SIG_SIZE], secret[48];
