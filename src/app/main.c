@@ -31,7 +31,7 @@ static void usage(FILE *to) {
     fprintf(to, "usage: ringwall COMMAND [-c FILE]\n\nA node-level L4 mTLS proxy: one daemon a node.\n\n");
     for (size_t i = 0; i < array_size(commands); i++)
         fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
-    fprintf(to, "\n  -c, --config FILE   the node file (default /etc/ringwall/ringwall.yaml)\n"
+    fprintf(to, "\n  -c, --config FILE   the node file (default " NODE_CONFIG_PATH ")\n"
                 "  -h, --help          this text\n\nringwallctl asks a running daemon and works on mesh and CA directories.\n");
 }
 

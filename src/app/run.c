@@ -489,6 +489,8 @@ int check_command(const char *config_path) {
     struct node_config *config = read_config(config_path);
     if (!config)
         return 1;
+    if (!config->path.n)
+        printf("note: there is no node file at " NODE_CONFIG_PATH ": defaults are in force\n");
     struct mesh_options o = {.dir = z(config->mesh_dir), .settings = &config->world, .bytes_max = config->limits.mesh_bytes};
     o.enrol = config->capture.enrol == ENROL_ALL    ? MESH_ENROL_ALL
               : config->capture.enrol == ENROL_NONE ? MESH_ENROL_NONE

@@ -16,7 +16,6 @@
 #include "node_values.h"
 
 enum { NODE_FILE_BYTES_MAX = 1024 * 1024 };
-static const char default_path[] = "/etc/ringwall/ringwall.yaml";
 
 struct key_row {
     const char *path;
@@ -299,7 +298,7 @@ static void check_together(struct reading *r) {
 
 /* 0: text read; 1: said; 2: the default file is absent; negative errno. */
 static int read_text(struct reading *r, const char *path, char **ret, size_t *ret_n) {
-    int e = io_read_file(path ? path : default_path, NODE_FILE_BYTES_MAX, ret, ret_n);
+    int e = io_read_file(path ? path : NODE_CONFIG_PATH, NODE_FILE_BYTES_MAX, ret, ret_n);
     if (e == 0)
         return 0;
     if (e == -ENOENT && !path)
@@ -328,7 +327,7 @@ int node_config_load(const char *path, struct diag_list *diags, struct node_conf
     int e = set_defaults(&r);
     if (e)
         return err_trace(e);
-    r.d.file = arena_str(&c->arena, str_of(path ? path : default_path), &ok);
+    r.d.file = arena_str(&c->arena, str_of(path ? path : NODE_CONFIG_PATH), &ok);
     if (!ok)
         return err_origin(-ENOMEM);
     e = read_text(&r, path, &text, &n);

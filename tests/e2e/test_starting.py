@@ -101,6 +101,8 @@ def case_checks_agree(lab):
     node = lab.nodes[0]
     done = sh(lab.program("ringwall"), "check", "-c", node.config)
     expect("5 workloads" in done.stdout, done.stdout)
+    done = sh(lab.program("ringwall"), "check", check=False)
+    expect(os.path.exists("/etc/ringwall/ringwall.yaml") or "there is no node file" in done.stdout, done.stdout)
     bad = node.mesh_dir / "bad.yaml"
     bad.write_text("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}\nspec: {acton: DENY}\n")
     for command in ([lab.program("ringwall"), "check", "-c", node.config], [lab.program("ringwallctl"), "lint", node.mesh_dir]):

@@ -67,8 +67,11 @@ struct node_config {
     } limits;
     uint32_t drain_timeout_s;
 };
-/* path NULL: /etc/ringwall/ringwall.yaml, which may be absent (then defaults); an explicit path must exist. 0; 1: errors
- * in diags; negative errno. */
+
+#define NODE_CONFIG_PATH "/etc/ringwall/ringwall.yaml"
+
+/* path NULL: NODE_CONFIG_PATH, which may be absent: then all is default and the config's path is empty. An explicit path must
+ * exist. 0; 1: errors in diags; negative errno. */
 int node_config_load(const char *path, struct diag_list *diags, struct node_config **ret) must_check;
 struct node_config *node_config_free(struct node_config *c);
 DEFINE_FREEP(struct node_config, node_config_free)
