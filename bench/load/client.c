@@ -225,21 +225,6 @@ static uint64_t plan(struct client *c, uint64_t now, uint64_t *n_sent) {
     }
 }
 
-void load_print_latency(const struct hist *h) {
-    static const double shares[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
-    static const char *const names[] = {"p50", "p90", "p99", "p999", "p9999"};
-    printf("\"latency_us\":{\"mean\":%.2f", h->n ? h->sum / (double)h->n / 1e3 : 0);
-    for (unsigned i = 0; i < array_size(shares); i++)
-        printf(",\"%s\":%.2f", names[i], (double)hist_quantile(h, shares[i]) / 1e3);
-    printf(",\"max\":%.2f,\"buckets\":[", (double)h->most / 1e3);
-    /* For plots: the distribution's curve, by one point a half-decade of rarity. */
-    for (unsigned i = 0; i <= 40; i++) {
-        double share = 1 - 1 / (1 + (double)i * (double)i * (double)i);
-        printf("%s[%.6f,%.2f]", i ? "," : "", share, (double)hist_quantile(h, share) / 1e3);
-    }
-    printf("]}");
-}
-
 static void report(const struct client *c) {
     double s = (double)(c->end_ns - c->measure_ns) / 1e9;
     uint64_t bytes = 0;

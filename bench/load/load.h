@@ -54,3 +54,4 @@ int load_shake(const struct load_shakes *o);         /* likewise */
 void load_print_latency(const struct hist *h);       /* as a member of a JSON object */
 struct ring *load_ring(void);                        /* ends the program when there is none */
 extern uint8_t load_bytes[LOAD_CHUNK];               /* what is sent: not compressible, the same each time */
+void load_bytes_init(void);                          /* once, before they are sent */

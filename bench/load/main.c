@@ -12,22 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#include <ringwall/base/rng.h>
-
 #include "load.h"
-
-uint8_t load_bytes[LOAD_CHUNK];
-
-struct ring *load_ring(void) {
-    struct ring_options o = {.n_entries = 4096, .n_recv_buffers = 256, .recv_buffer_bytes = 64 * 1024};
-    struct ring *r = NULL;
-    char why[256] = "";
-    if (ring_new(&o, &r, why) < 0) {
-        fprintf(stderr, "no io_uring: %s\n", why);
-        exit(1);
-    }
-    return r;
-}
 
 static int usage(void) {
     fputs("usage: ringwall-load serve ADDRESS:PORT...\n"
@@ -139,10 +124,7 @@ static int shake(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    struct rng rng;
-    rng_seed(&rng, 1);
-    for (size_t i = 0; i < sizeof(load_bytes); i++)
-        load_bytes[i] = (uint8_t)rng_u64(&rng);
+    load_bytes_init();
     prctl(PR_SET_TIMERSLACK, 1UL); /* requests leave when they are due, not when timers are convenient */
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
