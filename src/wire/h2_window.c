@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * wire/h2_window.c - windows that follow the rate at which a stream is read
  *
- * After each window's worth of delivered bytes a stream is judged. The window doubles when it was what held the stream up: the
- * peer had used all of it, while the reader had taken all we had, all within a second. Round trips need no measuring: a window
- * that covers them is not used up. It halves when the reader left much lying all the time, or took longer than that second.
+ * After each window's worth of delivered bytes a stream is judged: was the window what held it up? So it is when the peer had used
+ * all of it, while the reader had taken all we had, all within a second. Round trips need no measuring: a window that covers them
+ * is not used up. After H2_WINDOW_TRIALS such windows it doubles, not at the first: any reader is quick until the kernel's buffers
+ * in front of it are full, and one that stops then would leave us all that it was granted by that haste (a send buffer has 4 MiB).
+ * It halves when the reader left much lying all the time, or took longer than that second.
  * Credit that a peer has cannot be taken back; after shrinking, none is given until what is out fits the smaller window. */
 #include "h2_window.h"
 
@@ -51,10 +53,15 @@ static bool may_double(const struct h2_window *w, const struct h2_shared *shared
 
 static void judge(struct h2_window *w, uint64_t now_ns, const struct h2_shared *shared) {
     bool quick = now_ns - w->since_ns <= QUICK_NS;
-    if (quick && w->held_up && w->least == 0 && may_double(w, shared))
-        w->size *= 2;
-    else if (!quick || w->least >= w->size / 4)
+    if (quick && w->held_up && w->least == 0) {
+        if (++w->n_held_up >= H2_WINDOW_TRIALS && may_double(w, shared)) {
+            w->size *= 2;
+            w->n_held_up = 0;
+        }
+    } else if (!quick || w->least >= w->size / 4) {
         w->size = max_of(w->size / 2, (uint32_t)H2_STREAM_WINDOW);
+        w->n_held_up = 0;
+    }
     w->since_ns = now_ns;
     w->delivered = 0;
     w->least = UINT32_MAX;

@@ -7,11 +7,14 @@
 
 #include <ringwall/wire/h2.h>
 
+enum { H2_WINDOW_TRIALS = 8 }; /* windows of one size that must have been too small before it doubles */
+
 struct h2_window {
     uint32_t size;        /* the goal */
     uint32_t undelivered; /* bytes shown to the owner and not yet delivered */
     uint32_t granted;     /* bytes that the peer may still send */
     uint32_t counted;     /* in h2_shared.windows */
+    uint32_t n_held_up;   /* windows of this size that held the stream up */
     /* Since the last judgement */
     uint32_t delivered, least; /* least: of undelivered */
     bool held_up;              /* the peer had used all it was granted */
