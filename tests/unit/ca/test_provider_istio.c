@@ -19,7 +19,7 @@
 #include "provider.h"
 #include "unit.h"
 
-enum { CONNECTIONS = 8, FAR_CALLS = 64, WAIT_MS = 5000 };
+enum { CONNECTIONS = 8, FAR_CALLS = 64, WAIT_MS = 20000 };
 
 /* ------------------------------------------------ time */
 

@@ -585,8 +585,8 @@ static void timers_bound_the_wait(void) {
     struct ring *r = ring_of_callback = make_ring(8, 4, 1024);
     struct ring_wait_hooks hooks = {count_before, count_after, NULL};
     struct due soon = {0}, later = {0}, never = {0};
-    uint64_t start = clock_mono_ns();
     n_before = n_after = 0;
+    uint64_t start = clock_mono_ns();
     ring_timer_start(r, &later.t, start + 40 * NS_PER_MS, on_due);
     ring_timer_start(r, &soon.t, start + 20 * NS_PER_MS, on_due);
     ring_timer_start(r, &never.t, start + 30 * NS_PER_MS, on_due);
@@ -597,7 +597,8 @@ static void timers_bound_the_wait(void) {
     assert_true(later.seen_ns >= start + 40 * NS_PER_MS);
     assert_int_equal(never.seen_ns, 0);
     assert_int_equal(n_before, n_after);
-    assert_in_range(n_before, 2, 20); /* waits in the kernel, does not spin */
+    /* Waits in the kernel, does not spin: a wait for each, but one for both when the machine woke us so late. */
+    assert_in_range(n_before, soon.seen_ns < start + 40 * NS_PER_MS ? 2 : 1, 20);
     unsigned n = n_before;
     assert_int_equal(ring_turn(r, 0, &hooks), 0); /* no wait: no hook */
     assert_int_equal(n_before, n);

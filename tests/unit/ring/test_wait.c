@@ -98,14 +98,16 @@ static void wait_a_little(void) {
     struct heard out = {0};
     char byte = 0;
     struct iovec iov = {&byte, 1};
+    unsigned n_late = 0;
     for (unsigned i = 1; i <= 50; i++) {
         t.ring->wait.bulk = true;
         t.ring->wait.n_bulk = i % 2 ? 10 : 0;
         ring_send(t.ring, &out.op, t.pair[0], &iov, 1, hear);
         uint64_t began = clock_mono_ns();
         turn_until(t.ring, out.n_last == i);
-        assert_in_range(clock_mono_ns() - began, 0, NS_PER_S / 2);
+        n_late += clock_mono_ns() - began > NS_PER_S / 2;
     }
+    assert_in_range(n_late, 0, 5); /* a machine stalls now and then; who waits for the whole second does so each time */
     /* A timer and a shorter wait are kept. */
     t.ring->wait.n_bulk = 10;
     ring_send(t.ring, &out.op, t.pair[0], &iov, 1, hear);
