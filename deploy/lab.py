@@ -151,13 +151,13 @@ spec:
     def command(self, command):
         return ["nsenter", f"--net={self.netns}", "--", *map(str, command)]
 
-    def run(self, *command, check=True, timeout=30, **options):
+    def run(self, *command, check=True, timeout=30 * PATIENCE, **options):
         return sh(*self.command(command), check=check, preexec_fn=self.enter, timeout=timeout, **options)
 
     def popen(self, *command, **options):
         return self.lab.popen(self.command(command), preexec_fn=self.enter, **options)
 
-    def curl(self, url, *options, timeout=5):
+    def curl(self, url, *options, timeout=5 * PATIENCE):
         """curl's exit code and output; never raises for a refused connection."""
         return self.run("curl", "-sS", "--max-time", timeout, *options, url, check=False, timeout=timeout + 10)
 
@@ -227,7 +227,7 @@ class Node:
             self.daemon.wait_ready()
         return self.daemon
 
-    def ctl(self, *arguments, check=True, timeout=20):
+    def ctl(self, *arguments, check=True, timeout=20 * PATIENCE):
         return sh(self.lab.program("ringwallctl"), "-s", self.socket, *arguments, check=check, timeout=timeout)
 
     def ctl_json(self, *arguments):
@@ -282,7 +282,7 @@ class Daemon:
     def stop(self, seconds=30):
         """SIGTERM; the exit code."""
         self.signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        return self.process.wait(seconds * PATIENCE)
 
     def kill(self):
         self.signal(signal.SIGKILL)

@@ -8,7 +8,7 @@ import struct
 import threading
 import time
 
-from lab import sh
+from lab import PATIENCE, sh
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -46,7 +46,7 @@ def self_signed_ca(directory, name):
     return cert, key
 
 
-def tls(address, credential=None, *, alpn=("h2",), version=ssl.TLSVersion.TLSv1_3, port=15008, timeout=10):
+def tls(address, credential=None, *, alpn=("h2",), version=ssl.TLSVersion.TLSv1_3, port=15008, timeout=10 * PATIENCE):
     """A TLS connection; raises ssl.SSLError or OSError. In TLS 1.3 a refusal of our certificate shows at the first read."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -142,7 +142,7 @@ class Http2:
                 self.send(frame(PING, 1, 0, payload))
         return head[3], head[4], int.from_bytes(head[5:9], "big") & 0x7FFFFFFF, payload
 
-    def outcome(self, stream, seconds=10):
+    def outcome(self, stream, seconds=10 * PATIENCE):
         """What the stream gets: a status as "200", "RST n", "GOAWAY n" or "closed"."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

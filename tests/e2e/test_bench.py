@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from common import expect, expect_equal
-from lab import ROOT, Lab, eventually
+from lab import PATIENCE, ROOT, Lab, eventually
 from test_lab import remains
 
 PLAIN_ONLY = True  # a sanitizer build is not what is measured
@@ -35,7 +35,7 @@ def case_quick(lab):
     document, page = lab.dir / "bench.json", lab.dir / "page"
     arguments = ("--quick", "--seconds", "0.3", "--peer", "none", "--peer", "ringwall", "--json", document, "--plots", page)
     with bench(lab, *arguments) as run:
-        out, err = run.communicate(timeout=120)
+        out, err = run.communicate(timeout=120 * PATIENCE)
     expect_equal(run.returncode, 0, f"exit code; it said:\n{out[-1500:]}\n{err[-1500:]}")
     expect("about 0." in err, f"an estimate at the start: {err[:300]}")
     seen = json.loads(document.read_text())
@@ -63,7 +63,7 @@ def case_interrupted(lab):
         name = f"bench-{run.pid}"
         eventually("its peers run", lambda: any("peer-haproxy" in found for found in cgroups(name)), 60)
         run.send_signal(signal.SIGINT)
-        _, err = run.communicate(timeout=60)
+        _, err = run.communicate(timeout=60 * PATIENCE)
     expect_equal(run.returncode, 130, f"exit code; it said:\n{err[-1500:]}")
     expect_equal(remains(name), [], "what it left")
 

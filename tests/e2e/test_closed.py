@@ -19,7 +19,7 @@ def lab():
     return standard_lab("closed")
 
 
-def say_marker(address, port, timeout=3, *, ready):
+def say_marker(address, port, timeout, *, ready):
     """Tries to bring the marker to the server; how that went."""
     try:
         s = traffic.connect(address, port, timeout)
@@ -32,13 +32,13 @@ def say_marker(address, port, timeout=3, *, ready):
         return traffic.errno.errorcode.get(error.errno, str(error))
 
 
-def tries(lab, names=("client",)):
+def tries(lab, names=("client",), timeout=20):
     """What each pod's try gives, both families, while the link is watched: nothing on it but TLS on 15008."""
     server, seen = pod(lab, "server"), {}
     with Capture(lab, lab.nodes[0], "link2") as link:
         for name in names:
             for family, address in addresses(server):
-                seen[name, family] = Task(pod(lab, name), say_marker, address, PORT).result()
+                seen[name, family] = Task(pod(lab, name), say_marker, address, PORT, timeout).result()
     expect(not link.has_bytes(MARKER), "the marker crossed the link in the clear")
     expect(link.ports() <= {15008}, f"the link saw ports {link.ports()}")
     return seen
@@ -70,7 +70,7 @@ def case_far_daemon_killed(lab):
     lab.nodes[1].daemon.kill()
     for key, end in tries(lab).items():
         expect(end in REFUSED, f"{key} with the far daemon dead: {end}")
-    outside = Task(pod(lab, "outsider"), say_marker, pod(lab, "server").ip, PORT).result()
+    outside = Task(pod(lab, "outsider"), say_marker, pod(lab, "server").ip, PORT, 3).result()
     expect(outside != "answered", "plaintext reached a pod whose daemon is dead")
     lab.nodes[1].start()
     eventually("it works again", lambda: set(tries(lab).values()) == {"answered"}, 20)
@@ -81,7 +81,7 @@ def case_daemon_stopped(lab):
     works(lab)
     lab.nodes[0].daemon.signal(signal.SIGSTOP)
     try:
-        for key, end in tries(lab).items():
+        for key, end in tries(lab, timeout=3).items():
             expect_equal(end, "timeout", f"{key} with a stopped daemon")
     finally:
         lab.nodes[0].daemon.signal(signal.SIGCONT)

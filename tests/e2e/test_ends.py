@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Does the far side see the end that the near side made: FIN as FIN, RST as RST, a lost tunnel as an error?"""
 
-import time
-
 import traffic
 from common import addresses, expect, expect_equal, pod, standard_lab
+from lab import eventually
 from tasks import Task
 
 PORT = 9100
@@ -39,7 +38,7 @@ def case_server_resets(lab):
 
 def case_client_resets(lab):
     for family, address in addresses(pod(lab, "server")):
-        far = Task(pod(lab, "server"), traffic.ended_server, PORT).wait_ready()
+        far = Task(pod(lab, "server"), traffic.acknowledging_server, PORT).wait_ready()
         Task(pod(lab, "client"), traffic.reset_client, address, PORT).result()
         expect_equal(far.result()[0], "ECONNRESET", f"what the server saw over {family}")
 
@@ -59,9 +58,7 @@ def peer_restart(lab, node, download):
     else:
         flow = Task(server, traffic.ended_server, PORT).wait_ready()
         Task(client, traffic.stopped_reader, server.ip, PORT).wait_ready()
-    deadline = time.monotonic() + 10
-    while not lab.nodes[1].ctl_json("connections"):
-        expect(time.monotonic() < deadline, "the flow did not open")
+    eventually("the flow is open", lambda: lab.nodes[1].ctl_json("connections"))
     node.daemon.kill()
     node.start()
     end = flow.result(30)

@@ -83,7 +83,7 @@ def case_names(lab):
 
 def case_stopped_reader(lab):
     """A reader that stops for 30 s: less than 1 MiB for that flow, and no other flow of the tunnel stalls"""
-    client, server = pod(lab, "client"), pod(lab, "server")
+    client, other, server = (pod(lab, name) for name in ("client", "intruder", "server"))
     Task(server, traffic.echo_server, PORT).wait_ready()
     Task(server, traffic.flood_server, PORT + 1).wait_ready()
     for node in lab.nodes:  # fresh daemons: no pages of earlier cases that new flows could use again
@@ -95,13 +95,14 @@ def case_stopped_reader(lab):
     deadline = time.monotonic() + (3 if scaled(10) == 1 else 30)
     worst = 0.0
     while time.monotonic() < deadline:
-        worst = max(worst, Task(client, traffic.ping_pong, server.ip, PORT, 200, 1).result(60))
+        aside = Task(other, traffic.ping_pong, server.ip, PORT, 200, 1)  # in a tunnel of its own: what the machine does to both is no stall of ours
+        worst = max(worst, Task(client, traffic.ping_pong, server.ip, PORT, 200, 1).result(60) - aside.result(60))
     grown = [node.daemon.own_kib() - kib for node, kib in zip(lab.nodes, before)]
     for task in stopped:
         task.kill()
-    print(f"    8 stopped readers: {grown} KiB grown, round trip {calm:.0f} us before, at worst {worst:.0f} us median meanwhile")
+    print(f"    8 stopped readers: {grown} KiB grown, round trip {calm:.0f} us before, at worst {worst:.0f} us more than in another tunnel")
     expect(scaled(10) == 1 or all(kib < 8 * 1024 for kib in grown), f"memory grew by {grown} KiB for 8 stopped readers")
-    expect(worst < 50_000, f"another flow of the tunnel waited {worst:.0f} us")
+    expect(worst < 50_000, f"another flow of the tunnel waited {worst:.0f} us longer than one in another tunnel")
 
 
 def case_one_after_another(lab):
@@ -121,6 +122,13 @@ def case_one_after_another(lab):
     eventually("no flow is open", lambda: not any(n.ctl_json("connections") for n in lab.nodes))
     eventually("no original destination is kept", lambda: entries() == 0)
     eventually("descriptors are back", lambda: all(n.daemon.descriptors() <= f + 4 for n, f in zip(lab.nodes, fds)), 90)
-    grown = [n.daemon.own_kib() - k for n, k in zip(lab.nodes, kib)]
-    print(f"    after {total} connects: {grown} KiB more")
-    expect(scaled(10) == 1 or all(k < 2048 for k in grown), f"memory grew by {grown} KiB")
+    grown = []
+
+    def is_back():
+        grown[:] = [n.daemon.own_kib() - k for n, k in zip(lab.nodes, kib)]
+        return scaled(10) == 1 or max(grown) < 2048
+
+    try:
+        eventually("memory is given back", is_back)
+    finally:
+        print(f"    after {total} connects: {grown} KiB more")

@@ -215,10 +215,9 @@ def flood(lab, name, make):
                 sent += 200
         except (ConnectionError, ssl.SSLError, TimeoutError):
             cut = True
-        outcome = "closed" if cut else h.outcome(-1, 5)
+        outcome = "closed" if cut else h.outcome(-1)
         expect(outcome == "closed" or outcome.startswith("GOAWAY"), f"{name}: {sent} taken, then {outcome}")
-    grown = lab.nodes[1].daemon.own_kib() - kib
-    expect(scaled(10) == 1 or grown < 16384, f"{name}: memory grew by {grown} KiB")
+    eventually(f"{name}: memory is {kib} KiB and not 16 MiB more", lambda: scaled(10) == 1 or lab.nodes[1].daemon.own_kib() - kib < 16384)
 
 
 def case_frame_floods(lab):
@@ -289,7 +288,8 @@ def case_pings(lab):
     for pings in (kept_pings, lost_pings):
         expect(pings and 9 < pings[0] < 12, f"the first PING comes after 10 s of silence: {pings}")
     expect(len(lost_pings) == 1, f"one question is enough: {lost_pings}")
-    expect(lost_end is not None and 19.5 < lost_end - lost_pings[0] < 31, f"a peer that does not answer was cut after {lost_end} s, asked at {lost_pings}")
+    # When it heard the PING may be late, and what it heard last was before `talk` began to count: 10 s and 20 s.
+    expect(lost_end is not None and 29.5 < lost_end and lost_end - lost_pings[0] < 31, f"a peer that does not answer was cut after {lost_end} s, asked at {lost_pings}")
     still_serves(lab)
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 from common import expect, expect_equal
-from lab import ROOT, Lab, cgroup2_mount, clear_remains
+from lab import PATIENCE, ROOT, Lab, cgroup2_mount, clear_remains
 
 CHILD = """
 import os, signal, subprocess, sys
@@ -54,7 +54,7 @@ def child(name, number, how):
     """Its exit code and what it said; to a file, for a program that it leaves behind would hold a pipe open."""
     with tempfile.TemporaryFile("w+") as said:
         command = [sys.executable, "-c", CHILD, str(ROOT / "deploy"), name, str(number), how]
-        code = subprocess.run(command, stdout=said, stderr=said, timeout=60).returncode
+        code = subprocess.run(command, stdout=said, stderr=said, timeout=60 * PATIENCE).returncode
         said.seek(0)
         return code, said.read()
 

@@ -61,6 +61,11 @@ def trust(node):
     return node.ctl_json("status")["identity"]["trust"]
 
 
+def adopted(node):
+    """Every worker has the trust in force: one that cut a tunnel has, another may still take a new stream on one of its own."""
+    eventually(f"all of {node.name}'s readers have the trust in force", lambda: (t := trust(node))["adopted"] == t["readers"])
+
+
 def lines_since(node, n, *words):
     return [line for line in node.access_lines()[n:] if all(word in line for word in words)]
 
@@ -105,6 +110,7 @@ def case_the_server_refuses(lab):
     put_list(two, content)
     ended_soon(flow, now)
     has_line(two, before, "reason=cert-revoked", serial, "certificate is revoked")
+    adopted(two)
     expect(connects(lab) != "ok", "a new connection with the revoked certificate")
     has_line(two, before, "reason=peer-untrusted", serial, "certificate is revoked")
     expect_equal(connects(lab, "client2"), connects(lab), "another workload of the same account")
@@ -140,6 +146,7 @@ def case_a_node(lab):
     put_list(one, content)
     ended_soon(flow, now)
     has_line(one, before, "reason=cert-revoked", "issuer is revoked")
+    adopted(one)
     expect(connects(lab) != "ok", "a new connection to a workload whose issuer is revoked")
     has_line(one, before, "reason=peer-untrusted", "issuer is revoked")
     domain = trust(one)["domains"][0]
@@ -155,6 +162,7 @@ def case_bad_files(lab):
     good = revoked_list(lab, one.ca_dir, "--serial", serial)
     put_list(two, good)
     eventually("the list is in force", lambda: connects(lab) != "ok", SOON_S)
+    adopted(two)
     generation = trust(two)["generation"]
     forged = bytearray(ssl.PEM_cert_to_DER_cert(as_certificate(revoked_list(lab, lab.dir / "root-ca", "--serial", "0102"))))
     forged[-1] ^= 1

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from common import expect, expect_equal, standard_lab
-from lab import eventually, setns_path, sh
+from lab import PATIENCE, eventually, setns_path, sh
 
 
 def lab():
@@ -22,7 +22,7 @@ def fails(lab, *words, prefix=(), config=None, env=None):
         setns_path(node.netns)
 
     done = subprocess.run([str(c) for c in (*prefix, lab.program("ringwall"), "run", "-c", config or node.config)], text=True, capture_output=True,
-                          preexec_fn=enter, timeout=30, env={**os.environ, **(env or {})})
+                          preexec_fn=enter, timeout=30 * PATIENCE, env={**os.environ, **(env or {})})
     text = done.stdout + done.stderr
     expect_equal(done.returncode, 1, f"exit code, with output\n{text}")
     for word in words:

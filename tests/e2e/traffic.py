@@ -374,6 +374,16 @@ def ended_server(port, *, ready):
     return how_it_ends(s)
 
 
+def acknowledging_server(port, *, ready):
+    """Answers the first byte, then tells how the connection ends."""
+    server = listen(port)
+    ready()
+    s, _ = server.accept()
+    s.recv(1)
+    s.sendall(b"x")
+    return how_it_ends(s)
+
+
 def ended_client(address, port, *, ready):
     s = connect(address, port)
     s.sendall(b"x")
@@ -392,7 +402,7 @@ def ended_client_silent(address, port, *, ready):
 def reset_client(address, port, *, ready):
     s = connect(address, port)
     s.sendall(b"x")
-    time.sleep(0.05)  # lets the byte be delivered: a reset may overtake data that is still queued
+    s.recv(1)  # its answer: a reset may overtake data that is still queued, and a connection that is not yet open
     abort(s)
 
 
@@ -438,7 +448,7 @@ def one_by_one(address, port, n, *, ready):
     return n
 
 
-def attempt(address, port, timeout=5):
+def attempt(address, port, timeout=20):
     """One connection that must echo a byte: ("ok" or the error's name, the step that said so, the local port)."""
     step, from_port = "connect", 0
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
@@ -457,7 +467,7 @@ def attempt(address, port, timeout=5):
             return errno.errorcode.get(error.errno, str(error)), step, from_port
 
 
-def try_connect(address, port, timeout=5, *, ready):
+def try_connect(address, port, timeout=20, *, ready):
     """"ok", or the error's name; a connection that is accepted must also echo."""
     return attempt(address, port, timeout)[0]
 
