@@ -228,7 +228,12 @@ class Node:
         return self.daemon
 
     def ctl(self, *arguments, check=True, timeout=20 * PATIENCE):
-        return sh(self.lab.program("ringwallctl"), "-s", self.socket, *arguments, check=check, timeout=timeout)
+        """A thread of the daemon that is busy leaves its part out of an answer; that is told, and it is asked again."""
+        def ask():
+            done = sh(self.lab.program("ringwallctl"), "-s", self.socket, *arguments, check=check, timeout=timeout)
+            return done if "incomplete: no answer in time" not in done.stderr else None
+
+        return eventually(f"a whole answer of {self.name} to {' '.join(map(str, arguments))}", ask)
 
     def ctl_json(self, *arguments):
         return json.loads(self.ctl(*arguments, "-o", "json").stdout)
@@ -429,13 +434,10 @@ class Lab:
         self._wait_for_worlds(nodes, before)
 
     def _wait_for_worlds(self, nodes, before):
-        def attempts(status):
-            return (status["config"] or {"attempts": 0})["attempts"]  # null: the thread is busy with a large world
-
         for node in nodes:
             if node in before:
                 eventually(f"{node.name} reads its mesh directory again",
-                           lambda n=node: attempts(n.ctl_json("status")) > attempts(before[n]), 30)
+                           lambda n=node: n.ctl_json("status")["config"]["attempts"] > before[n]["config"]["attempts"], 30)
 
     def apply_workloads(self, wait=False):
         text = "---\n".join(pod.manifest() for node in self.nodes for pod in node.pods.values() if pod.enrolled is not None)
