@@ -138,5 +138,4 @@ def all_peers(mesh, ztunnel=None):
         Ztunnel(mesh, ztunnel),
         Ringwall(mesh),
         Ringwall(mesh, "ringwall-1-worker", workers=1),
-        Ringwall(mesh, "ringwall-accelerated", capture="acceleration: on"),
     ]

@@ -148,12 +148,9 @@ class Ringwall(Peer):
 
     def config_of(self, node):
         lines = {"log": "{level: warn, access: none}", "limits": "{handshakesPerSecondPerSource: 1000000}"}
-        lines.update((k, v) for k, v in self.config.items() if k not in ("capture", "ca"))
+        lines.update((k, v) for k, v in self.config.items() if k != "ca")
         if "ca" in self.config:
             lines["ca"] = f"{{provider: files, dir: {node.ca_dir}, {self.config['ca']}}}"
-        extra = self.config.get("capture")
-        if extra:
-            lines["capture"] = f'{{cgroup: {node.pods_cgroup}, kubeletCgroup: "", bpffs: {self.mesh.lab.bpffs}, {extra}}}'
         return lines
 
     def stop(self):

@@ -41,7 +41,7 @@ static const struct key_row key_rows[] = {
     KEY("capture.kubeletCgroup", value_text, capture.kubelet_cgroup, "auto"),
     KEY("capture.bpffs", value_word, capture.bpffs, "/sys/fs/bpf/ringwall"),
     KEY("capture.enrol", value_enrol, capture.enrol, "label"),
-    KEY("capture.acceleration", value_switch, capture.acceleration, "auto"),
+    KEY("capture.acceleration", value_acceleration, capture.acceleration, "auto"),
     KEY("capture.sameNode", value_same_node, capture.same_node_kernel, "tunnel"),
     KEY("ca.provider", value_provider, ca.provider, "builtin"),
     KEY("ca.dir", value_text, ca.dir, NULL),

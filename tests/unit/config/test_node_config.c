@@ -254,6 +254,9 @@ static void errors(void **state) {
         {"listen: {hbone: 0}\n", "1:17: error: listen.hbone is \"0\": write a decimal number from 1 to 65535\n"},
         {"log: {level: warning}\n", "1:14: error: log.level is \"warning\": did you mean warn? Write error, warn, info or debug\n"},
         {"capture: {acceleration: true}\n", "1:25: error: capture.acceleration is \"true\": write auto, on or off\n"},
+        {"capture: {acceleration: on}\n", "1:25: error: capture.acceleration cannot be on: what Linux hands past TCP has no bound "
+                                          "while its reader stands still, and is "
+                                          "not seen by readers that splice; write auto or off\n"},
         {"node: a\nnode: b\n", "2:1: error: key \"node\" is here a second time; the first is at 1:1: keep one\n"},
         {"node: a\n---\nnode: b\n",
          "3:1: error: the node file has one document: remove the second one, and the \"---\" before it\n"},
