@@ -41,7 +41,7 @@ static const struct key_row key_rows[] = {
     KEY("capture.kubeletCgroup", value_text, capture.kubelet_cgroup, "auto"),
     KEY("capture.bpffs", value_word, capture.bpffs, "/sys/fs/bpf/ringwall"),
     KEY("capture.enrol", value_enrol, capture.enrol, "label"),
-    KEY("capture.acceleration", value_acceleration, capture.acceleration, "auto"),
+    KEY("capture.acceleration", value_switch, capture.acceleration, "auto"),
     KEY("capture.sameNode", value_same_node, capture.same_node_kernel, "tunnel"),
     KEY("ca.provider", value_provider, ca.provider, "builtin"),
     KEY("ca.dir", value_text, ca.dir, NULL),
@@ -276,6 +276,19 @@ static void check_bundles(struct reading *r) {
 }
 
 /* What no single key can tell. */
+/* Who asks for one of these must not believe to have it. */
+static void check_what_is_not_there(struct reading *r) {
+    const struct node_config *c = r->c;
+    if (c->capture.acceleration == SWITCH_ON)
+        decode_warnf(
+            &r->d, seen(r, "capture.acceleration"),
+            "capture.acceleration stays off: what Linux hands past TCP has no bound while its reader stands still, and is not "
+            "seen by readers that splice; write auto or off");
+    if (c->capture.same_node_kernel)
+        decode_warnf(&r->d, seen(r, "capture.sameNode"),
+                     "capture.sameNode stays tunnel: traffic within a node takes a tunnel, too, in this version; write tunnel");
+}
+
 static void check_together(struct reading *r) {
     struct node_config *c = r->c;
     check_bundles(r);
@@ -293,6 +306,7 @@ static void check_together(struct reading *r) {
     check_listens(r);
     check_istio(r);
     check_proofs(r);
+    check_what_is_not_there(r);
     set_server_names(r);
 }
 

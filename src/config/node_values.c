@@ -381,23 +381,6 @@ bool value_bundles(struct decode *d, const struct yaml_node *n, const char *path
     return good;
 }
 
-/* Who asks for it outright must not believe to have it. */
-bool value_acceleration(struct decode *d, const struct yaml_node *n, const char *path, void *field) {
-    static const char *const words[] = {"auto", "on", "off"};
-    unsigned word = SWITCH_AUTO;
-    if (!decode_enum(d, n, path, words, array_size(words), &word))
-        return false;
-    if (word == SWITCH_ON) {
-        decode_errorf(d, n,
-                      "%s cannot be on: what Linux hands past TCP has no bound while its reader stands still, and is not seen by "
-                      "readers that splice; write auto or off",
-                      path);
-        return false;
-    }
-    *(enum switch_mode *)field = (enum switch_mode)word;
-    return true;
-}
-
 #define DEFINE_WORDS(function, type, ...) \
     bool function(struct decode *d, const struct yaml_node *n, const char *path, void *field) { \
         static const char *const words[] = {__VA_ARGS__}; \
@@ -409,6 +392,7 @@ bool value_acceleration(struct decode *d, const struct yaml_node *n, const char 
     }
 DEFINE_WORDS(value_capture_mode, enum capture_mode, "ebpf", "none")
 DEFINE_WORDS(value_enrol, enum enrol_mode, "label", "all", "none")
+DEFINE_WORDS(value_switch, enum switch_mode, "auto", "on", "off")
 DEFINE_WORDS(value_same_node, bool, "tunnel", "kernel")
 DEFINE_WORDS(value_provider, enum ca_provider, "builtin", "files", "istio")
 DEFINE_WORDS(value_log_level, enum log_level, "error", "warn", "info", "debug")

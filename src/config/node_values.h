@@ -38,7 +38,7 @@ bool value_bool(struct decode *d, const struct yaml_node *n, const char *path, v
 bool value_bundles(struct decode *d, const struct yaml_node *n, const char *path, void *field); /* field: struct node_config */
 bool value_capture_mode(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_enrol(struct decode *d, const struct yaml_node *n, const char *path, void *field);
-bool value_acceleration(struct decode *d, const struct yaml_node *n, const char *path, void *field);
+bool value_switch(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_same_node(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_provider(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_log_level(struct decode *d, const struct yaml_node *n, const char *path, void *field);
