@@ -92,6 +92,8 @@ static void entry_withdraw(struct machine *m, struct entry *e, const char *why, 
         return;
     e->credential = tls_credential_unref(e->credential);
     snprintf(e->why, sizeof(e->why), "%s", why);
+    if (e->place == ENTRY_DUE)
+        entry_place(m, e, ENTRY_QUEUED, false); /* those that are due stand in the order of their credentials' ends */
     tell_all(m, e, now);
 }
 

@@ -310,6 +310,42 @@ static void revoked_is_replaced(void **state) {
     free(crl.at);
 }
 
+/* It has no place among those that have a certificate and wait for a permit, in the order of their ends. */
+static void revoked_while_its_renewal_waits(void **state) {
+    struct scene *s = *state;
+    struct identity two[2];
+    struct entry *e[2];
+    push_roots(s, 1, &s->root.root, NULL);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(identity_make(ours, STR("default"), i ? STR("two") : STR("one"), &two[i]));
+    machine_set(&s->machine, two, 2, &s->now);
+    pass(s, 0);
+    while (serve(s, &s->root).any)
+        ;
+    for (size_t i = 0; i < 2; i++) {
+        struct map_node *n = map_find(&s->machine.entries, two[i].text, two[i].n);
+        e[i] = map_entry(n, struct entry, by_identity);
+        assert_int_equal(e[i]->generation, 1);
+    }
+    s->now.wall_s = max_of(e[0]->rotate_s, e[1]->rotate_s);
+    s->machine.pace.next_ns = UINT64_MAX / 2; /* no permit for a long time */
+    e[1]->try_ns = UINT64_MAX;
+    pass(s, 0);
+    assert_int_equal(e[0]->place, ENTRY_DUE);
+    assert_int_equal(e[1]->place, ENTRY_IDLE);
+    struct tls_der crl = list_of(&s->root, tls_credential_self(e[0]->credential), 1, s->now.wall_s + 500);
+    push_list(s, 2, &crl);
+    assert_null(e[0]->credential);
+    e[1]->try_ns = 0;
+    pass(s, 10); /* the other one's time comes */
+    assert_int_equal(e[1]->place, ENTRY_DUE);
+    while (serve(s, &s->root).any)
+        ;
+    assert_true(e[0]->credential && e[0]->generation == 2); /* without a permit */
+    assert_int_equal(e[1]->generation, 1);
+    free(crl.at);
+}
+
 static void pruned_is_replaced(void **state) {
     struct scene *s = *state;
     push_roots(s, 1, &s->root.root, NULL);
@@ -362,6 +398,7 @@ int main(void) {
         UNIT(a_reader_that_is_full),
         UNIT(what_cannot_be_used),
         UNIT(revoked_is_replaced),
+        UNIT(revoked_while_its_renewal_waits),
         UNIT(pruned_is_replaced),
         UNIT(a_leaf_of_an_unknown_root),
         UNIT(stale_is_told),
