@@ -5,11 +5,13 @@ Of the plain build only: sanitizers keep what is freed. Sizes are the kernel's; 
 """
 
 import os
+import pathlib
+import re
 import time
 
 import traffic
 from common import expect, expect_equal, pod, standard_lab
-from lab import eventually
+from lab import LabError, eventually
 from tasks import Task
 
 PLAIN_ONLY = True
@@ -34,6 +36,30 @@ def case_idle(lab):
     print(f"    {[node.daemon.rss_kib() for node in lab.nodes]} KiB, of which {[node.daemon.own_kib() for node in lab.nodes]} its own")
 
 
+def anonymous(daemon):
+    """KiB of its own in each mapping."""
+    found = {}
+    for line in pathlib.Path(f"/proc/{daemon.pid}/smaps").read_text().splitlines():
+        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+        if head:
+            at = head[1], f"{(int(head[2], 16) - int(head[1], 16)) >> 10} KiB at {head[1]} {line.split(maxsplit=5)[5] if len(line.split()) > 5 else ''}"
+        elif line.startswith("Anonymous:"):
+            found[at[0]] = at[1], int(line.split()[1])
+    return found
+
+
+def show_growth(daemon, before):
+    """Of the mappings, those that hold most more than before: whose memory it is."""
+    rows = [(kib - before.get(start, ("", 0))[1], what) for start, (what, kib) in anonymous(daemon).items()]
+    for kib, what in sorted(rows, reverse=True)[:6]:
+        print(f"    {daemon.node.name}: {kib} KiB more in {what}")
+
+
+def flows_open(lab):
+    """Counted by the workers: a list of all of them would be memory of its own."""
+    return sum(w["flowsOpen"] for n in lab.nodes for w in n.ctl_json("status")["workers"])
+
+
 def crowd_of(lab, is_enough):
     """Holds a crowd of connections until is_enough(), which is asked again for ten seconds; it is gone when this returns."""
     crowd = Task(pod(lab, "client"), traffic.hold_many, pod(lab, "server").ip, PORT, CONNECTIONS).wait_ready(60)
@@ -41,7 +67,7 @@ def crowd_of(lab, is_enough):
         eventually("the crowd costs what it may", is_enough, BACK_S)
     finally:
         crowd.kill()
-    eventually("no flow is open", lambda: not any(n.ctl_json("connections") for n in lab.nodes))
+    eventually("no flow is open", lambda: flows_open(lab) == 0)
 
 
 def case_a_crowd_leaves_nothing(lab):
@@ -51,6 +77,7 @@ def case_a_crowd_leaves_nothing(lab):
     crowd_of(lab, lambda: True)  # buffers to receive into, code: what any crowd needs and the next one uses again
     time.sleep(BACK_S)  # not for an event: memory is given back by a slow clock
     before, held, left = [d.own_kib() for d in daemons], [], []
+    places = [anonymous(d) for d in daemons]
 
     def more(than):
         than[:] = [d.own_kib() - kib for d, kib in zip(daemons, before)]
@@ -59,6 +86,10 @@ def case_a_crowd_leaves_nothing(lab):
     try:
         crowd_of(lab, lambda: more(held) < CONNECTIONS * 2)  # their opening took more, which goes back by that clock, too
         eventually("it is given back", lambda: more(left) < SLACK_KIB, BACK_S)
+    except LabError:
+        for d, place in zip(daemons, places):
+            show_growth(d, place)
+        raise
     finally:
         print(f"    {held} KiB held by {CONNECTIONS}, {left} KiB left; {before} KiB before")
 
