@@ -32,7 +32,8 @@ static void usage(FILE *to) {
     for (size_t i = 0; i < array_size(commands); i++)
         fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
     fprintf(to, "\n  -c, --config FILE   the node file (default " NODE_CONFIG_PATH ")\n"
-                "  -h, --help          this text\n\nringwallctl asks a running daemon and works on mesh and CA directories.\n");
+                "  -h, --help          this text\n      --version       what `version` prints\n\nringwallctl asks a running daemon "
+                "and works on mesh and CA directories.\n");
 }
 
 int main(int argc, char **argv) {

@@ -89,7 +89,7 @@ static int take_line(struct walk *w, const char *file, uint64_t number, struct s
 
 typedef int (*line_fn)(void *context, const char *file, uint64_t number, struct str line);
 
-/* f's verdicts end it; 0 when all was read; 2: the last line of the part has no end. */
+/* f's verdicts end it; 0 when all was read; 2: the last line of the part has no end. Negative errno: reading failed. */
 static int each_line(FILE *f, const char *file, line_fn fn, void *context) {
     char *line = NULL;
     size_t cap = 0;
@@ -103,6 +103,8 @@ static int each_line(FILE *f, const char *file, line_fn fn, void *context) {
         else
             r = fn(context, file, number, (struct str){line, (size_t)n - 1});
     }
+    if (r == 0 && !feof(f)) /* a directory opens, too: what was not read must not pass as whole */
+        r = errno > 0 ? -errno : -EIO;
     free(line);
     return r;
 }
@@ -123,6 +125,10 @@ static int each_part(const char *path, line_fn fn, void *context, size_t *ret_pa
         }
         int r = each_line(f, file, fn, context);
         fclose(f);
+        if (r < 0) {
+            say(why, "%s: cannot be read: %s", file, strerror(-r));
+            return 1;
+        }
         if (r == 2 && i > 0) {
             say(why, "%s: its last line has no end: it was cut", file);
             return 1;

@@ -245,6 +245,9 @@ int ca_dir_issue_node(const char *dir, struct str node, const char *out_dir, boo
     struct tls_cert_facts facts;
     if (tls_cert_read(issuer.cert.items[0].at, issuer.cert.items[0].n, &facts) != 0 || facts.subject_o[0] == '\0')
         return ca_refuse(why, dir, CA_FILE_CERT, "names no trust domain (subject O): make the root with ringwallctl ca init");
+    if (facts.has_path_len && facts.path_len == 0)
+        return ca_refuse(why, dir, CA_FILE_CERT,
+                         "signs workloads and no nodes (path length 0, as a node's own): name the root's directory");
     struct tls_ca_spec spec = {.trust_domain = str_of(facts.subject_o),
                                .node = node,
                                .path_len = 0,

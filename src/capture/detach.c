@@ -66,8 +66,12 @@ int capture_detach_all(const char *bpffs, const char *node, char why[CAPTURE_WHY
     if (r < 0)
         return err_trace(r);
     struct stat st;
-    if (stat(dir, &st) < 0)
-        return errno == ENOENT || errno == ENOTDIR ? 0 : err_origin(-errno);
+    if (stat(dir, &st) < 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            return err_origin(-errno);
+        why_set(why, "nothing to remove: there is no %s", dir);
+        return CAPTURE_NOTHING;
+    }
     if (!pin_is_bpffs(dir)) {
         why_set(why, "%s is no bpffs: capture.bpffs names another place than the daemon used", dir);
         return err_origin(-EINVAL);

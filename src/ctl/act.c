@@ -43,6 +43,10 @@ static int detach(const char *bpffs, const char *node) {
         complain("%s", why[0] ? why : strerror(-r));
         return EXIT_FAILED;
     }
+    if (r == CAPTURE_NOTHING) { /* a misspelt name must not look like success */
+        complain("capture of node %s: %s; if the daemon captured here, node or capture.bpffs were others", node, why);
+        return EXIT_FAILED;
+    }
     printf("capture of node %s is removed from the kernel: its workloads are outside the mesh until the daemon is started again\n"
            "(one that still runs does not put it back, and says captured: end it too)\n",
            node);

@@ -224,8 +224,8 @@ int ca_audit_verify_command(const struct command_line *l) {
                (unsigned long long)report.first, (unsigned long long)report.last, report.n_lines, report.n_parts,
                report.torn ? "true" : "false");
     else if (r == 0)
-        printf("%s: whole: lines %llu to %llu in %zu files%s\n", l->words[0], (unsigned long long)report.first,
-               (unsigned long long)report.last, report.n_parts,
+        printf("%s: whole: lines %llu to %llu in %zu file%s%s\n", l->words[0], (unsigned long long)report.first,
+               (unsigned long long)report.last, report.n_parts, report.n_parts == 1 ? "" : "s",
                report.torn ? "; a crash tore the last line, which the daemon mends" : "");
     return ca_end(r, why);
 }

@@ -149,8 +149,8 @@ static void check_files(struct checklist *k, const struct node_config *c, const 
     cleanup(world_freep) struct world *w = NULL;
     k->group = "files";
     int r = mesh_read(c->mesh_dir.at, node_file, &diags, &w);
-    note(k, r == 0 ? GOOD : BAD, "the mesh directory is valid", "%s: %zu error%s: see ringwallctl lint %s", c->mesh_dir.at,
-         diags.n_errors, diags.n_errors == 1 ? "" : "s", c->mesh_dir.at);
+    note(k, r == 0 ? GOOD : BAD, "the mesh directory is valid", "%s: %zu error%s: see ringwallctl lint %s%s%s", c->mesh_dir.at,
+         diags.n_errors, diags.n_errors == 1 ? "" : "s", c->mesh_dir.at, node_file ? " -c " : "", node_file ? node_file : "");
 }
 
 static bool print_text(const struct checklist *k) {
@@ -210,7 +210,11 @@ int check_command(const struct command_line *l) {
     for (size_t i = 0; i < diags.n && t.n == 0; i++)
         if (diags.items[i].severity == DIAG_ERROR)
             text_addf(&t, "%s:%u:%u: %s", diags.items[i].file, diags.items[i].line, diags.items[i].column, diags.items[i].text);
-    note(&k, r == 0 ? GOOD : BAD, "the node file is valid", "%s", t.n ? first : strerror(-r));
+    if (r == 0 && !l->options[CTL_CONFIG] && access(NODE_CONFIG_PATH, F_OK) < 0)
+        note(&k, DOUBTFUL, "the node file is there",
+             "no " NODE_CONFIG_PATH ", so defaults are in force: make it, or name yours with -c");
+    else
+        note(&k, r == 0 ? GOOD : BAD, "the node file is valid", "%s", t.n ? first : strerror(-r));
     if (r == 0) {
         check_files(&k, c, l->options[CTL_CONFIG]);
         check_capture(&k, c);

@@ -2,6 +2,8 @@
  * main.c - ringwallctl: a table of commands, and the way from the command line to one of them */
 #include <stdlib.h>
 
+#include <ringwall/config/node_config.h>
+
 #include "ctl.h"
 
 static const struct command commands[] = {
@@ -22,7 +24,8 @@ static const struct command commands[] = {
      capture_command},
     {"capture detach", "[-c NODE_FILE | --bpffs DIR --node NAME]",
      "remove capture from the kernel: workloads are no longer in the mesh, their traffic passes in plaintext",
-     "example: ringwallctl capture detach -c /etc/ringwall/ringwall.yaml",
+     "example: ringwallctl capture detach -c /etc/ringwall/ringwall.yaml\n  without options the node file is " NODE_CONFIG_PATH
+     "; exit 1 when nothing of that node is pinned",
      CTL_BIT(CTL_CONFIG) | CTL_BIT(CTL_BPFFS) | CTL_BIT(CTL_NODE), 0, capture_detach_command},
     {"authz check", "[--mesh DIR [-c NODE_FILE]] --source ID|none [--source-ip IP] --to WORKLOAD|IP --port N",
      "may this source connect there, and which line of which file decides? Exit 0 allow, 3 deny, 1 invalid mesh, 2 not found",
@@ -41,7 +44,9 @@ static const struct command commands[] = {
      "or those of NODE_FILE",
      CTL_BIT(CTL_CONFIG), 1, policy_diff_command},
     {"lint", "DIR [-c NODE_FILE]", "check a mesh directory without a daemon: file:line:col: error|warning: text",
-     "example: ringwallctl lint mesh.d && cp -r mesh.d /etc/ringwall/", CTL_BIT(CTL_CONFIG), 1, lint_command},
+     "example: ringwallctl lint mesh.d && cp -r mesh.d /etc/ringwall/\n  trust domain, root namespace and the like are the "
+     "defaults, or those of NODE_FILE; prints nothing when all is well",
+     CTL_BIT(CTL_CONFIG), 1, lint_command},
     {"ca init", "--dir DIR [--trust-domain TD]", "make a root CA",
      "example: ringwallctl ca init --dir root-ca --trust-domain cluster.local\n  keep ca-key.pem offline; nodes need root-cert.pem "
      "only",
@@ -77,8 +82,9 @@ static const struct command commands[] = {
      CTL_BIT(CTL_DIR), 0, ca_rollover_prune_command},
     {"ca audit verify", "FILE", "is the CA's record whole? Says which line was changed, swapped, or is missing",
      "example: ringwallctl ca audit verify /var/lib/ringwall/ca-audit.jsonl", 0, 1, ca_audit_verify_command},
-    {"check", "[-c NODE_FILE]", "is this host able to run the daemon? Every failure prints its fix", "example: ringwallctl check",
-     CTL_BIT(CTL_CONFIG), 0, check_command},
+    {"check", "[-c NODE_FILE]", "is this host able to run the daemon? Every failure prints its fix",
+     "example: ringwallctl check\n  the node file is " NODE_CONFIG_PATH " unless -c names another", CTL_BIT(CTL_CONFIG), 0,
+     check_command},
     {"log-level", "[error|warn|info|debug]", "show or set the daemon's log level", "example: ringwallctl log-level debug", 0, 1,
      log_level_command},
     {"drain", "", "let the daemon finish its connections and end", "example: ringwallctl drain", 0, 0, drain_command},
@@ -153,28 +159,52 @@ static bool answer_half(int argc, char **argv, bool help, int *ret_code) {
     return help ? n > 0 : n > 1;
 }
 
+/* The first n words of a text. */
+static struct str words_of(struct str s, int n) {
+    size_t end = 0;
+    for (; end < s.n && (s.at[end] != ' ' || --n > 0); end++)
+        ;
+    return (struct str){s.at, end};
+}
+
+/* How far from a command's name are the words that were written? A name may lack its end ("conn", "ca rolover"), its beginning
+ * ("tls-check"), or have another dash. */
+static size_t distance_to(struct str asked, struct str name) {
+    int n_asked = 1, n_name = 1;
+    for (size_t i = 0; i < asked.n; i++)
+        n_asked += asked.at[i] == ' ';
+    for (size_t i = 0; i < name.n; i++)
+        n_name += name.at[i] == ' ';
+    int n = min_of(n_asked, n_name);
+    size_t d = min_of(str_distance(words_of(asked, n), words_of(name, n)), str_distance(asked, name));
+    struct str first = words_of(asked, 1);
+    bool is_end = name.n > first.n && name.at[name.n - first.n - 1] == ' ' &&
+                  str_is(first, (struct str){name.at + name.n - first.n, first.n});
+    return n_asked == 1 && str_has_prefix(name, asked) ? min_of(d, (size_t)1) : is_end ? min_of(d, (size_t)2) : d;
+}
+
 static int unknown_command(int argc, char **argv, bool help) {
     int code;
     if (answer_half(argc, argv, help, &code))
         return code;
-    char asked[256];
-    struct text t = TEXT_OVER(asked);
-    text_addf(&t, "%s%s%s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "", argc > 1 && argv[1][0] != '-' ? argv[1] : "");
+    enum { WORDS = 3, FAR = 4 };
+    char bytes[256];
+    struct text asked = TEXT_OVER(bytes);
+    for (int i = 0; i < min_of(argc, (int)WORDS) && argv[i][0] != '-'; i++)
+        text_addf(&asked, "%s%s", i ? " " : "", argv[i]);
     const char *near = NULL;
-    size_t best = 4;
+    size_t best = min_of(asked.n / 2 + 1, (size_t)FAR);
     for (size_t i = 0; i < array_size(commands); i++) {
-        size_t d = str_distance(text_str(&t), str_of(commands[i].name));
-        if (str_has_prefix(str_of(commands[i].name), str_of(argv[0])))
-            d = min_of(d, (size_t)2);
+        size_t d = distance_to(text_str(&asked), str_of(commands[i].name));
         if (d < best) {
             best = d;
             near = commands[i].name;
         }
     }
     if (near)
-        complain("no command '%s'; did you mean '%s'?", asked, near);
+        complain("no command '%s'; did you mean '%s'?", bytes, near);
     else
-        complain("no command '%s'; see ringwallctl --help", asked);
+        complain("no command '%s'; see ringwallctl --help", bytes);
     return EXIT_USAGE;
 }
 

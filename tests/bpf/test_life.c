@@ -109,7 +109,8 @@ static void test_detach_removes_everything(void **state) {
     assert_int_equal(lab_sh_in(1, "! ip rule | grep -q 0x539 && ! ip -6 rule | grep -q 0x539"), 0);
     expect_untouched(lab.inner[1], 1);
     close_all();
-    assert_int_equal(capture_detach_all(lab.bpffs, "node.1", d.why), 0); /* nothing there is fine */
+    assert_int_equal(capture_detach_all(lab.bpffs, "node.1", d.why), CAPTURE_NOTHING);
+    assert_non_null(strstr(d.why, dir));
     expect_untouched(lab.inner[1], 1);
     assert_int_equal(capture_detach_all(lab.bpffs, "no/de", d.why), -EINVAL);
     open_it(); /* for teardown */

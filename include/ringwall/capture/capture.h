@@ -28,6 +28,7 @@ struct capture *capture_free(struct capture *c); /* closes descriptors; pins and
 DEFINE_FREEP(struct capture, capture_free)
 int capture_ready(struct capture *c) must_check; /* the workloads of a valid world are enrolled: connects may flow */
 /* Removes everything, pod rules and routes too, with or without a daemon. */
+enum { CAPTURE_NOTHING = 1 }; /* there is nothing of this node below bpffs; `why` has the folder that was looked for */
 int capture_detach_all(const char *bpffs, const char *node, char why[CAPTURE_WHY_BYTES]) must_check;
 
 struct capture_pod_spec {

@@ -130,6 +130,7 @@ class Ca(cli.Cli):
         record.write_text(record.read_text().replace("node-2", "node-7"))
         self.assertIn("ca-audit.jsonl:2: line 2 was changed", self.expect(1, "ca", "audit", "verify", "root/ca-audit.jsonl").stderr)
         self.expect(1, "ca", "audit", "verify", "nothing-here")
+        self.assertIn("root: cannot be read", self.expect(1, "ca", "audit", "verify", "root").stderr)
         self.expect(2, "ca", "audit", "verify")
 
 

@@ -69,6 +69,9 @@ class CommandLine(cli.Cli):
             ((), "usage"),
             (("statu",), "did you mean 'status'"),
             (("authz", "chek"), "did you mean 'authz check'"),
+            (("ca", "rolover", "status"), "did you mean 'ca rollover status'"),
+            (("tls-check", "--to", "a/b"), "did you mean 'authn tls-check'"),
+            (("conn",), "did you mean 'connections'"),
             (("xyzzy",), "--help"),
             (("status", "--sokcet", "x"), "did you mean --socket"),
             (("status", "--mesh", "x"), "no option --mesh here"),
@@ -289,6 +292,7 @@ class Ca(cli.Cli):
 
     def test_refusals(self):
         self.expect(0, "ca", "init", "--dir", "root")
+        self.expect(0, "ca", "issue-node", "--dir", "root", "--node", "a", "--out", "n1")
         before = (self.dir / "root/ca-key.pem").read_bytes()
         for line, hint in (
             (("ca", "init", "--dir", "root"), "not overwritten"),
@@ -297,11 +301,13 @@ class Ca(cli.Cli):
             (("ca", "issue-node", "--dir", "root", "--node", "a", "--out", "root"), "not overwritten"),
             (("ca", "issue-node", "--dir", "nowhere", "--node", "a", "--out", "n"), "is missing"),
             (("ca", "show", "--dir", "nowhere"), "is missing"),
+            (("ca", "issue-node", "--dir", "n1", "--node", "b", "--out", "n2"), "name the root's directory"),
         ):
             done = self.expect(1, *line)
             self.assertIn(hint, done.stderr)
             self.assertEqual(done.stdout, "")
         self.assertEqual((self.dir / "root/ca-key.pem").read_bytes(), before)
+        self.assertFalse((self.dir / "n2").exists())
 
     def test_damaged(self):
         """A directory whose parts do not belong together is told, file by file"""
@@ -311,6 +317,14 @@ class Ca(cli.Cli):
         self.assertIn("root/ca-key.pem", self.expect(1, "ca", "show", "--dir", "root").stderr)
         (self.dir / "other/ca-cert.pem").write_text("nonsense")
         self.assertIn("other/ca-cert.pem", self.expect(1, "ca", "show", "--dir", "other").stderr)
+
+
+class Detach(cli.Cli):
+    def test_nothing_there(self):
+        """A node name or folder that is not the daemon's is no success: capture is still in force elsewhere"""
+        done = self.expect(1, "capture", "detach", "--bpffs", self.dir / "bpf", "--node", "node.1")
+        self.assertIn(f"there is no {self.dir}/bpf/node+1", done.stderr)
+        self.assertEqual(done.stdout, "")
 
 
 class Check(cli.Cli):
