@@ -6,6 +6,9 @@
  * Groups are P-256, then P-384. X25519 is left out: the x86-64 code of this release does not fully reduce its result
  * (CVE-2026-10512; the last addition of curve25519_x64 and curve25519_avx2 may leave bit 255 set), so deploy/setup does not build
  * it. A peer that offers X25519 first is asked again (HelloRetryRequest), one round trip for a tunnel that then carries many flows.
+ *
+ * The library keeps a copy of the key for as long as the context lives, for it makes no server's session without one; library.c
+ * sees to it that the copy, too, lies in secret memory.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,11 +18,23 @@
 
 #include "credential_private.h"
 #include "key_private.h"
+#include "library.h"
 #include "session_private.h"
 #include "web.h"
 
+static bool lend_key(WOLFSSL_CTX *ctx, const struct tls_key *key) {
+    library_takes_key(true);
+    bool taken =
+        wolfSSL_CTX_use_PrivateKey_buffer(ctx, key->pkcs8.at, (long)key->pkcs8.n, WOLFSSL_FILETYPE_ASN1) == WOLFSSL_SUCCESS;
+    library_takes_key(false);
+    secret_wipe_stack(SECRET_STACK_MAX);
+    return taken;
+}
+
 int context_load(WOLFSSL_CTX *ctx, const struct tls_der_list *chain, const struct tls_key *key) {
     size_t n = 0;
+    if (chain->n == 0 || !tls_cert_matches_key(chain->items[0].at, chain->items[0].n, key))
+        return err_origin(-ENOTRECOVERABLE);
     for (size_t i = 0; i < chain->n; i++)
         n += chain->items[i].n;
     uint8_t *all cleanup_free = malloc(n);
@@ -31,10 +46,14 @@ int context_load(WOLFSSL_CTX *ctx, const struct tls_der_list *chain, const struc
         n += chain->items[i].n;
     }
     if (wolfSSL_CTX_use_certificate_chain_buffer_format(ctx, all, (long)n, WOLFSSL_FILETYPE_ASN1) != WOLFSSL_SUCCESS ||
-        wolfSSL_CTX_use_PrivateKey_buffer(ctx, key->pkcs8.at, (long)key->pkcs8.n, WOLFSSL_FILETYPE_ASN1) != WOLFSSL_SUCCESS ||
-        wolfSSL_CTX_check_private_key(ctx) != WOLFSSL_SUCCESS)
+        !lend_key(ctx, key))
         return err_origin(-ENOTRECOVERABLE);
     return 0;
+}
+
+int context_show(struct tls_context *x, const struct tls_der_list *chain, const struct tls_key *key) {
+    x->stack_bytes = key_stack_bytes(key->public.kind);
+    return err_trace(context_load(x->ctx, chain, key));
 }
 
 static int set_up(WOLFSSL_CTX *ctx, bool insist) {
@@ -56,6 +75,7 @@ int context_new(enum tls_role role, bool insist, struct tls_context **ret) {
         return err_origin(-ENOMEM);
     x->n_refs = 1;
     x->role = role;
+    x->stack_bytes = key_stack_bytes(KEY_P256); /* the handshake's own */
     x->ctx = wolfSSL_CTX_new(role == TLS_ROLE_SERVER ? wolfTLSv1_3_server_method() : wolfTLSv1_3_client_method());
     if (!x->ctx)
         return err_origin(-ENOMEM);
@@ -70,7 +90,7 @@ int tls_context_new(struct tls_credential *c, enum tls_role role, struct tls_con
     cleanup(tls_context_unrefp) struct tls_context *x = NULL;
     int r = context_new(role, true, &x);
     if (!r)
-        r = context_load(x->ctx, tls_credential_chain(c), tls_credential_key(c));
+        r = context_show(x, tls_credential_chain(c), tls_credential_key(c));
     if (r)
         return err_trace(r);
     x->credential = tls_credential_ref(c);

@@ -2,8 +2,11 @@
  * tls/key.c - see tls/key.h
  *
  * A key is kept once, as PKCS#8 in secret memory, and decoded into wolfCrypt's form for the moment of one signature, so
- * that there is no shared mutable state and no long-lived copy on the heap. The handshakes of a context do not come
- * through here: the library holds its own copy while the context lives and wipes it at its end. */
+ * that there is no shared mutable state. That form lies in secret memory, too. The handshakes of a context do not come
+ * through here: the library holds its own copy while the context lives, and decodes it for each signature, both in secret
+ * memory (library.c).
+ * While it signs or makes a key, wolfCrypt has the number (and the signature's one-time number, which gives it away) on the
+ * stack, for some ten microseconds; it wipes a part of that, and we what is left. In registers and there, no more is promised. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -28,20 +31,36 @@ static const char label_pkcs8[] = "PRIVATE KEY";
 /* wolfCrypt's form of a key, for one operation. */
 struct working_key {
     enum key_kind kind; /* KEY_UNSUPPORTED: nothing to free */
-    ecc_key ecc;
-    RsaKey rsa;
+    union {             /* in secret memory; NULL: none */
+        void *any;
+        ecc_key *ecc;
+        RsaKey *rsa;
+    };
     WC_RNG rng;
     bool has_rng;
 };
 
+size_t key_stack_bytes(enum key_kind kind) { return kind == KEY_P256 ? 16 * 1024 : SECRET_STACK_MAX; }
+
 static void working_key_deinit(struct working_key *w) {
     if (w->kind == KEY_RSA)
-        wc_FreeRsaKey(&w->rsa);
+        wc_FreeRsaKey(w->rsa);
     else if (w->kind != KEY_UNSUPPORTED)
-        wc_ecc_free(&w->ecc);
+        wc_ecc_free(w->ecc);
+    if (w->any)
+        secret_give(w->any);
     if (w->has_rng)
         wc_FreeRng(&w->rng);
     secret_wipe(w, sizeof(*w));
+    secret_wipe_stack(SECRET_STACK_MAX);
+}
+
+static int working_key_ecc(struct working_key *w) {
+    w->any = secret_take(sizeof(ecc_key));
+    if (!w->any || wc_ecc_init(w->ecc) != 0)
+        return err_origin(-ENOMEM);
+    w->kind = KEY_P256; /* so that it is freed, whatever it is */
+    return 0;
 }
 
 static bool working_key_rng(struct working_key *w) {
@@ -73,41 +92,42 @@ static enum form key_form(struct der der) {
 
 static int decode_ec(struct der der, struct working_key *w) {
     word32 at = 0;
-    if (wc_ecc_init(&w->ecc) != 0)
-        return err_origin(-ENOMEM);
-    w->kind = KEY_P256; /* so that it is freed, whatever it is */
-    int r = wc_EccPrivateKeyDecode(der.at, &at, &w->ecc, (word32)der.n);
+    int r = working_key_ecc(w);
+    if (r)
+        return err_trace(r);
+    r = wc_EccPrivateKeyDecode(der.at, &at, w->ecc, (word32)der.n);
     if (r == MEMORY_E)
         return err_origin(-ENOMEM);
     if (r != 0)
         return r == ECC_CURVE_OID_E ? TLS_KEY_UNSUPPORTED : TLS_KEY_MALFORMED;
-    int curve = wc_ecc_get_curve_id(w->ecc.idx);
+    int curve = wc_ecc_get_curve_id(w->ecc->idx);
     if (curve != ECC_SECP256R1 && curve != ECC_SECP384R1)
         return TLS_KEY_UNSUPPORTED;
     w->kind = curve == ECC_SECP256R1 ? KEY_P256 : KEY_P384;
     if (!working_key_rng(w))
         return err_origin(-ENOTRECOVERABLE);
-    if (w->ecc.type == ECC_PRIVATEKEY_ONLY && wc_ecc_make_pub_ex(&w->ecc, NULL, &w->rng) != 0)
+    if (w->ecc->type == ECC_PRIVATEKEY_ONLY && wc_ecc_make_pub_ex(w->ecc, NULL, &w->rng) != 0)
         return TLS_KEY_MALFORMED;
     return TLS_KEY_OK;
 }
 
 static int decode_rsa(struct der der, struct working_key *w) {
     word32 at = 0;
-    if (wc_InitRsaKey(&w->rsa, NULL) != 0)
+    w->any = secret_take(sizeof(RsaKey));
+    if (!w->any || wc_InitRsaKey(w->rsa, NULL) != 0)
         return err_origin(-ENOMEM);
     w->kind = KEY_RSA;
-    int r = wc_RsaPrivateKeyDecode(der.at, &at, &w->rsa, (word32)der.n);
+    int r = wc_RsaPrivateKeyDecode(der.at, &at, w->rsa, (word32)der.n);
     if (r == MEMORY_E)
         return err_origin(-ENOMEM);
     if (r != 0)
         return TLS_KEY_MALFORMED;
-    int n = wc_RsaEncryptSize(&w->rsa);
+    int n = wc_RsaEncryptSize(w->rsa);
     if (n * 8 < RSA_BITS_MIN || n * 8 > RSA_BITS_MAX)
         return TLS_KEY_UNSUPPORTED;
     if (!working_key_rng(w))
         return err_origin(-ENOTRECOVERABLE);
-    return wc_RsaSetRNG(&w->rsa, &w->rng) == 0 ? TLS_KEY_OK : TLS_KEY_MALFORMED;
+    return wc_RsaSetRNG(w->rsa, &w->rng) == 0 ? TLS_KEY_OK : TLS_KEY_MALFORMED;
 }
 
 /* Verdicts of tls_key_from_pem. */
@@ -146,7 +166,7 @@ static int keep_pkcs8(struct tls_key *k, struct working_key *w) {
         r = secret_new(&outer, KEY_DER_MAX);
     if (r)
         return err_trace(r);
-    int n = w->kind == KEY_RSA ? wc_RsaKeyToDer(&w->rsa, inner.at, KEY_DER_MAX) : wc_EccKeyToDer(&w->ecc, inner.at, KEY_DER_MAX);
+    int n = w->kind == KEY_RSA ? wc_RsaKeyToDer(w->rsa, inner.at, KEY_DER_MAX) : wc_EccKeyToDer(w->ecc, inner.at, KEY_DER_MAX);
     if (n <= 0)
         return err_origin(-ENOTRECOVERABLE);
     struct der_out o = {.buffer = outer.at, .cap = outer.n};
@@ -164,8 +184,8 @@ static int keep_public(struct tls_key *k, struct working_key *w) {
     uint8_t buffer[1024], point[1 + 2 * 48], n_bytes[RSA_BITS_MAX / 8], e_bytes[8];
     word32 n_point = sizeof(point), n_n = sizeof(n_bytes), n_e = sizeof(e_bytes);
     struct der_out o = DER_OUT(buffer);
-    int r = w->kind == KEY_RSA ? wc_RsaFlattenPublicKey(&w->rsa, e_bytes, &n_e, n_bytes, &n_n)
-                               : wc_ecc_export_x963(&w->ecc, point, &n_point);
+    int r = w->kind == KEY_RSA ? wc_RsaFlattenPublicKey(w->rsa, e_bytes, &n_e, n_bytes, &n_n)
+                               : wc_ecc_export_x963(w->ecc, point, &n_point);
     if (r != 0)
         return err_origin(-ENOTRECOVERABLE);
     if (w->kind == KEY_RSA) {
@@ -201,10 +221,10 @@ static int key_new(struct working_key *w, struct tls_key **ret) {
 
 int tls_key_generate(struct tls_key **ret) {
     struct working_key w cleanup(working_key_deinit) = {.kind = KEY_UNSUPPORTED};
-    if (!working_key_rng(&w) || wc_ecc_init(&w.ecc) != 0)
-        return err_origin(-ENOTRECOVERABLE);
-    w.kind = KEY_P256;
-    if (wc_ecc_make_key_ex(&w.rng, 32, &w.ecc, ECC_SECP256R1) != 0)
+    int r = working_key_ecc(&w);
+    if (r)
+        return err_trace(r);
+    if (!working_key_rng(&w) || wc_ecc_make_key_ex(&w.rng, 32, w.ecc, ECC_SECP256R1) != 0)
         return err_origin(-ENOTRECOVERABLE);
     return err_trace(key_new(&w, ret));
 }
@@ -307,14 +327,14 @@ int key_sign(const struct tls_key *k, struct der message, uint8_t ret[SIGNATURE_
         return err_origin(-ENOTRECOVERABLE);
     if (w.kind == KEY_RSA) {
         word32 n_encoded = wc_EncodeSignature(encoded, hash, (word32)n_hash, SHA256h);
-        r = wc_RsaSSL_Sign(encoded, n_encoded, ret, SIGNATURE_BYTES_MAX, &w.rsa, &w.rng);
+        r = wc_RsaSSL_Sign(encoded, n_encoded, ret, SIGNATURE_BYTES_MAX, w.rsa, &w.rng);
         if (r <= 0)
             return err_origin(-ENOTRECOVERABLE);
         *ret_n = (size_t)r;
         return 0;
     }
     word32 n = SIGNATURE_BYTES_MAX;
-    if (wc_ecc_sign_hash(hash, (word32)n_hash, ret, &n, &w.rng, &w.ecc) != 0)
+    if (wc_ecc_sign_hash(hash, (word32)n_hash, ret, &n, &w.rng, w.ecc) != 0)
         return err_origin(-ENOTRECOVERABLE);
     *ret_n = n;
     return 0;

@@ -15,4 +15,5 @@ struct tls_key {
 
 static inline struct der key_spki(const struct tls_key *k) { return (struct der){k->spki, k->spki_n}; }
 enum signature_kind key_signature_kind(const struct tls_key *k); /* what this key signs with */
+size_t key_stack_bytes(enum key_kind kind); /* how deep the library's stack may be in a handshake with such a key */
 int key_sign(const struct tls_key *k, struct der message, uint8_t ret[SIGNATURE_BYTES_MAX], size_t *ret_n) must_check;

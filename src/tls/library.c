@@ -5,7 +5,11 @@
  * hands them on in steps, so that workers do not fight for one cache line; the sum is exact to STEP_BYTES a thread.
  * At the limit new sessions are refused; a little above it, allocations fail, so that handshakes under way may end and
  * tunnels that are up go on. Small blocks, where keys and secrets live, are wiped when they are freed, whatever the
- * library did itself. */
+ * library did itself.
+ *
+ * Private keys do not go to the heap: what the library allocates while it is given a key (library_takes_key), and its working
+ * form of a key, which it makes for each signature and is told by its size, is secret memory. Public keys and a handshake's own
+ * keys have the same form, and so lie there, too. */
 #include <errno.h>
 #include <malloc.h>
 #include <stdatomic.h>
@@ -16,7 +20,9 @@
 
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/cpuid.h>
+#include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/memory.h>
+#include <wolfssl/wolfcrypt/rsa.h>
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
@@ -37,6 +43,9 @@ enum {
 static _Atomic int64_t memory_used;
 static _Atomic int64_t memory_limit = INT64_MAX;
 static _Thread_local int64_t memory_pending; /* not yet in memory_used */
+static _Thread_local bool takes_key;
+
+_Static_assert(sizeof(ecc_key) <= SECRET_BLOCK_MAX && sizeof(RsaKey) <= SECRET_BLOCK_MAX, "a key's working form is a block");
 
 static void account(int64_t change) {
     memory_pending += change;
@@ -54,20 +63,27 @@ static bool may_grow(size_t n) {
     return n <= INT64_MAX / 4 && used_now() + (int64_t)n <= (limit > INT64_MAX - slack ? INT64_MAX : limit + slack);
 }
 
+static bool may_hold_key(size_t n) { return takes_key || n == sizeof(ecc_key) || n == sizeof(RsaKey); }
+static size_t block_room(void *at) { return secret_holds(at) ? secret_room(at) : malloc_usable_size(at); }
+
 static void *library_malloc(size_t n) {
     if (!may_grow(n))
         return NULL;
-    void *at = malloc(n);
+    void *at = may_hold_key(n) ? secret_take(n) : malloc(n);
     if (at)
-        account((int64_t)malloc_usable_size(at));
+        account((int64_t)block_room(at));
     return at;
 }
 
 static void library_free(void *at) {
     if (!at)
         return;
-    size_t n = malloc_usable_size(at);
+    size_t n = block_room(at);
     account(-(int64_t)n);
+    if (secret_holds(at)) {
+        secret_give(at);
+        return;
+    }
     if (n <= WIPE_BYTES_MAX)
         secret_wipe(at, n);
     free(at);
@@ -78,10 +94,12 @@ static void *library_realloc(void *at, size_t n) {
     void *fresh = library_malloc(n);
     if (!fresh || !at)
         return fresh;
-    memcpy(fresh, at, min_of(n, malloc_usable_size(at)));
+    memcpy(fresh, at, min_of(n, block_room(at)));
     library_free(at);
     return fresh;
 }
+
+void library_takes_key(bool does) { takes_key = does; }
 
 size_t tls_memory_used(void) { return (size_t)max_of(used_now(), (int64_t)0); }
 

@@ -22,6 +22,7 @@
 
 #include <ringwall/base/check.h>
 #include <ringwall/base/err.h>
+#include <ringwall/base/secret.h>
 #include <ringwall/tls/web.h>
 
 #include "cert_view.h"
@@ -288,6 +289,7 @@ int tls_session_handshake(struct tls_session *s, int64_t now_s) {
         return s->state == SESSION_OPEN ? TLS_DONE : (int)s->failure;
     s->now_s = now_s;
     int r = wolfSSL_negotiate(s->ssl);
+    secret_wipe_stack(s->context->stack_bytes); /* it signs */
     if (r == WOLFSSL_SUCCESS)
         return advance(s);
     int error = wolfSSL_get_error(s->ssl, r);

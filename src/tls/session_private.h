@@ -15,10 +15,12 @@ struct tls_context {
     struct tls_credential *credential; /* NULL: a web session's */
     struct tls_web *web;               /* NULL: a session of the mesh */
     WOLFSSL_CTX *ctx;
+    size_t stack_bytes; /* wiped after each step of a handshake */
 };
 /* Settings without a certificate. insist: a peer that shows none is refused. */
 int context_new(enum tls_role role, bool insist, struct tls_context **ret) must_check;
 int context_load(WOLFSSL_CTX *ctx, const struct tls_der_list *chain, const struct tls_key *key) must_check;
+int context_show(struct tls_context *x, const struct tls_der_list *chain, const struct tls_key *key) must_check; /* gives it them */
 
 /* Called by the library, with the session as their context. */
 int session_receive(WOLFSSL *ssl, char *to, int n, void *session);

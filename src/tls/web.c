@@ -44,7 +44,7 @@ int tls_web_server_new(const struct tls_key *key, const struct tls_der_list *cha
         return 1;
     int r = web_context_new(TLS_ROLE_SERVER, &x);
     if (!r)
-        r = context_load(x->ctx, chain, key);
+        r = context_show(x, chain, key);
     if (r)
         return err_trace(r);
     *ret = take_ptr(x);
@@ -70,5 +70,5 @@ int tls_web_client_new(struct tls_bundle *roots, struct str host, struct tls_con
 
 int tls_web_client_show(struct tls_context *x, const struct tls_credential *c) {
     check(x->web && x->web->roots);
-    return err_trace(context_load(x->ctx, tls_credential_chain(c), tls_credential_key(c)));
+    return err_trace(context_show(x, tls_credential_chain(c), tls_credential_key(c)));
 }

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * Goal: secrets lie in pages of their own that neither a core file nor a child sees, separate from each other, and are
- * gone when freed. Method: the flags of the mapping in /proc/self/smaps, a forked child, wiped memory looked at. */
+ * Goal: secrets lie in pages of their own that neither a core file nor a child sees, locked where that is allowed, separate from
+ * each other, and are gone when freed; blocks for a foreign library the same, of every size, from several threads.
+ * Method: the flags of the mapping in /proc/self/smaps, a forked child, wiped memory looked at; blocks taken and given at random,
+ * each full of its own number. */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
 
 #include <ringwall/base/secret.h>
 
@@ -27,8 +32,20 @@ static bool flags_of(const void *at, char out[256]) {
     return found;
 }
 
+/* Sanitizers turn mlock into nothing. */
+static bool may_lock(void) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return false;
+#endif
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(page, MAP_FAILED);
+    bool may = mlock(page, 4096) == 0;
+    munmap(page, 4096);
+    return may;
+}
+
 static void pages_are_left_out(void **state) {
-    static const size_t sizes[] = {1, 32, 256, 257, 5000};
+    static const size_t sizes[] = {1, 32, 256, 257, 1025, 5000, SECRET_BLOCK_MAX, SECRET_BLOCK_MAX + 1, 100000};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct secret s;
         char flags[256];
@@ -40,6 +57,7 @@ static void pages_are_left_out(void **state) {
         assert_true(flags_of(s.at, flags));
         assert_non_null(strstr(flags, " dd")); /* don't dump */
         assert_non_null(strstr(flags, " dc")); /* don't copy on fork */
+        assert_true(!may_lock() || strstr(flags, " lo"));
         secret_deinit(&s);
         assert_null(s.at);
         secret_deinit(&s);
@@ -51,11 +69,20 @@ static void read_secret(void *s) {
     (void)byte;
 }
 
+static void use_own(void *parents) {
+    struct secret s;
+    if (secret_copy(&s, "key", 3) != 0 || !secret_holds(s.at) || memcmp(s.at, "key", 4) != 0)
+        _exit(1);
+    secret_deinit(&s);
+}
+
 static void children_see_nothing(void **state) {
     struct secret s;
     assert_int_equal(secret_copy(&s, "key", 3), 0);
     assert_memory_equal(s.at, "key", 3);
     assert_true(unit_dies(read_secret, &s));
+    assert_false(unit_dies(use_own, &s));
+    assert_memory_equal(s.at, "key", 3);
     secret_deinit(&s);
 }
 
@@ -72,17 +99,126 @@ static void many_are_separate_and_wiped(void **state) {
     /* Its neighbours keep the page, so the place can still be looked at. */
     const uint8_t *place = secrets[1].at;
     secret_deinit(&secrets[1]);
+    uint8_t left[121];
+    int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC); /* a sanitizer minds when we look ourselves */
+    assert_int_equal(pread(memory, left, sizeof(left), (off_t)(uintptr_t)place), sizeof(left));
+    close(memory);
     for (size_t j = 0; j < 121; j++)
-        assert_int_equal(place[j], 0);
+        assert_int_equal(left[j], 0);
     assert_int_equal(secret_new(&secrets[1], 200), 0);
     for (size_t j = 0; j < 200; j++)
         assert_int_equal(secrets[1].at[j], 0);
     const uint8_t *first = secrets[0].at;
-    char flags[256];
-    assert_true(flags_of(first, flags));
+    assert_true(secret_holds(first));
     for (int i = 0; i < N; i++)
         secret_deinit(&secrets[i]);
-    assert_false(flags_of(first, flags) && strstr(flags, " dd"));
+}
+
+/* Asked of the kernel, which no sanitizer watches. */
+static bool readable(void *at) {
+    uint8_t byte;
+    struct iovec here = {&byte, 1}, there = {at, 1};
+    return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == 1;
+}
+
+static void what_is_not_used_is_given_back(void **state) {
+    static const size_t sizes[] = {256, 1024, 4200, SECRET_BLOCK_MAX};
+    enum { N = 1000 };
+    static void *blocks[N];
+    for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
+        for (int turn = 0; turn < 2; turn++) {
+            for (int i = 0; i < N; i++)
+                assert_non_null(blocks[i] = secret_take(sizes[k]));
+            for (int i = 0; i < N; i++) {
+                assert_true(readable(blocks[i]));
+                secret_give(blocks[i]);
+            }
+            size_t n_left = 0;
+            for (int i = 0; i < N; i++)
+                n_left += readable(blocks[i]);
+            assert_in_range(n_left * sizes[k], 0, 32 * 1024); /* one chunk may wait */
+        }
+}
+
+static void blocks(void **state) {
+    int on_stack;
+    assert_false(secret_holds(NULL));
+    assert_false(secret_holds(&on_stack));
+    assert_null(secret_take(SECRET_BLOCK_MAX + 1));
+    assert_null(secret_take(SIZE_MAX));
+    uint8_t *at = secret_take(4200);
+    assert_true(secret_holds(at) && secret_holds(at + 4199));
+    assert_in_range(secret_room(at), 4200, 4300);
+    assert_int_equal((uintptr_t)at % 64, 0);
+    secret_give(at);
+}
+
+static void give_twice(void *at) {
+    secret_give(at);
+    secret_give(at);
+}
+static void give_inside(void *at) { secret_give((uint8_t *)at + 64); }
+static void give_foreign(void *at) { secret_give(&(int){0}); }
+
+static void misuse_is_noticed(void **state) {
+    void *at = secret_take(200);
+    assert_true(unit_dies(give_twice, at)); /* a child has no such memory, either */
+    assert_true(unit_dies(give_inside, at));
+    assert_true(unit_dies(give_foreign, at));
+    secret_give(at);
+}
+
+enum { HELD = 64, STEPS = 20000 };
+
+static const char *take_and_give_as(uintptr_t seed) {
+    unsigned random = (unsigned)seed;
+    struct {
+        uint8_t *at, mark;
+        size_t n;
+    } held[HELD] = {0};
+    for (int step = 0; step < STEPS; step++) {
+        random = random * 1103515245 + 12345;
+        unsigned i = random >> 16 & (HELD - 1);
+        if (held[i].at) {
+            for (size_t j = 0; j < held[i].n; j++)
+                if (held[i].at[j] != held[i].mark)
+                    return "another's bytes";
+            secret_give(held[i].at);
+            held[i].at = NULL;
+            continue;
+        }
+        held[i].n = 1 + (random >> 8) % (step % 3 ? 256 : SECRET_BLOCK_MAX);
+        held[i].mark = (uint8_t)(random >> 5 | 1);
+        held[i].at = secret_take(held[i].n);
+        if (!held[i].at)
+            return "no block";
+        for (size_t j = 0; j < held[i].n; j++)
+            if (held[i].at[j] != 0)
+                return "not zero";
+        memset(held[i].at, held[i].mark, held[i].n);
+    }
+    for (unsigned i = 0; i < HELD; i++)
+        if (held[i].at)
+            secret_give(held[i].at);
+    return NULL;
+}
+
+static void *take_and_give(void *ret) {
+    const char **wrong = ret;
+    *wrong = take_and_give_as((uintptr_t)ret);
+    return NULL;
+}
+
+static void threads_share_it(void **state) {
+    pthread_t threads[4];
+    const char *wrong[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, &wrong[i]), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < 4; i++)
+        if (wrong[i])
+            fail_msg("%s", wrong[i]);
 }
 
 static void edges(void **state) {
@@ -108,6 +244,10 @@ int main(void) {
         cmocka_unit_test(pages_are_left_out),
         cmocka_unit_test(children_see_nothing),
         cmocka_unit_test(many_are_separate_and_wiped),
+        cmocka_unit_test(what_is_not_used_is_given_back),
+        cmocka_unit_test(blocks),
+        cmocka_unit_test(misuse_is_noticed),
+        cmocka_unit_test(threads_share_it),
         cmocka_unit_test(edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * Goal: what the library holds is counted for all threads, bounded, and wiped when it is given back; its random bytes are the
- * kernel's; its arithmetic leaves the processor in a state in which what follows is fast.
+ * Goal: what the library holds is counted for all threads, bounded, and wiped when it is given back; private keys are given secret
+ * memory; its random bytes are the kernel's; its arithmetic leaves the processor in a state in which what follows is fast.
  * Method: the library's own allocation functions, called as it calls them; the registers looked at after each operation. */
 #ifdef __x86_64__
 #include <cpuid.h>
@@ -12,7 +12,9 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/random.h>
+#include <wolfssl/wolfcrypt/rsa.h>
 
+#include <ringwall/base/secret.h>
 #include <ringwall/tls/session.h>
 
 #include "library.h"
@@ -59,6 +61,33 @@ static void test_limit(void **state) {
     wolfSSL_Free(held);
     assert_true(library_memory_left());
     assert_null(wolfSSL_Malloc(SIZE_MAX / 2));
+}
+
+static void test_keys(void **state) {
+    size_t before = tls_memory_used();
+    void *ecc = wolfSSL_Malloc(sizeof(ecc_key)), *rsa = wolfSSL_Malloc(sizeof(RsaKey)),
+         *other = wolfSSL_Malloc(sizeof(ecc_key) + 1);
+    assert_true(secret_holds(ecc) && secret_holds(rsa) && !secret_holds(other));
+    assert_in_range(tls_memory_used(), before + 2 * sizeof(ecc_key) + sizeof(RsaKey),
+                    before + 2 * sizeof(ecc_key) + sizeof(RsaKey) + 200);
+    library_takes_key(true);
+    uint8_t *key = wolfSSL_Malloc(100);
+    assert_true(secret_holds(key));
+    assert_null(wolfSSL_Malloc(SECRET_BLOCK_MAX + 1)); /* rather fails than leaves it to the heap */
+    memset(key, 'k', 100);
+    key = wolfSSL_Realloc(key, 3000);
+    assert_true(secret_holds(key));
+    library_takes_key(false);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(key[i], 'k');
+    uint8_t *heap = wolfSSL_Realloc(wolfSSL_Malloc(5000), 100);
+    assert_false(secret_holds(heap));
+    wolfSSL_Free(heap);
+    wolfSSL_Free(key);
+    wolfSSL_Free(other);
+    wolfSSL_Free(rsa);
+    wolfSSL_Free(ecc);
+    assert_int_equal(tls_memory_used(), before);
 }
 
 static void *allocate_much(void *unused) {
@@ -157,6 +186,7 @@ int main(void) {
 #endif
         cmocka_unit_test(test_count),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_keys),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, group_setup, NULL);
