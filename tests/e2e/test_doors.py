@@ -13,12 +13,15 @@ import subprocess
 import time
 
 import peers
+import traffic
 from common import TENTH, Skip, expect, expect_equal, pod, standard_lab
+from core_image import forms_of, is_sanitized, scalar_in, search
 from lab import PATIENCE, LabError, eventually, inside, sh
-from test_keys import forms_of, is_sanitized, search
+from tasks import Task
 
 HERE = pathlib.Path(__file__).resolve().parent
 TTL_S = 40
+PORT = 9700
 HEADER = {"workload.spiffe.io": "true"}
 
 
@@ -530,17 +533,17 @@ def case_keys_stay_in_secret_memory(lab):
     """A key that was given out, by both doors, stands in the daemon's memory only where no core file has it"""
     if is_sanitized(lab):
         return  # as for the CA's keys
-    # One whose identity carries no traffic: the TLS library's settings of an identity that has tunnels hold its key, too (src/tls/key.c).
-    node, client = lab.nodes[0], pod(lab, "intruder")
+    node, client, server = lab.nodes[0], pod(lab, "client"), pod(lab, "server")
+    Task(server, traffic.echo_server, PORT).wait_ready()
+    Task(client, traffic.until_broken, server.ip, PORT).wait_ready()  # its tunnels have the key in use
     stream = SdsClient(lab, client, node.sds).open(names=["default"])
     watch = spiffe(client, node, "watch")
     expect(json.loads(watch.stdout.readline())["key"], "no SVID")
     for _ in range(3):  # one that was replaced while the memory was read is nowhere: then its successor is looked for
         response = stream.response(TTL_S)
         stream.ack(response, ["default"])
-        lines = [line for line in response["secrets"][0]["key"].splitlines() if not line.startswith("-----")]
-        scalar = base64.b64decode("".join(lines))[36:68]
-        plain, hidden = search(node.daemon.pid, {**forms_of(scalar), "PEM": lines[1].encode()})
+        scalar, line = scalar_in(response["secrets"][0]["key"])
+        plain, hidden = search(node.daemon.pid, {**forms_of(scalar), "PEM": line})
         expect_equal(plain, set(), "the key in memory that can be dumped")
         if "big-endian" in hidden:
             break

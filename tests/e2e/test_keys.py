@@ -1,105 +1,47 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Private keys stay where they belong: the CA's in its own file and in memory that no core file has, others in memory alone."""
 
-import base64
 import os
 import pathlib
 import re
 import resource
 import signal
+import socket
+import ssl
 import subprocess
 
 import traffic
 from common import expect, expect_equal, pod, standard_lab
-from lab import sh
+from core_image import forms_of, is_sanitized, scalar_in, scalar_of, search
+from lab import PATIENCE, eventually, inside
 from tasks import Task
+from test_doors import SdsClient
 
 PORT = 9600
-PAGE = resource.getpagesize()
 
 
 def lab():
     made = standard_lab("keys", start=False)
     for node in made.nodes:
-        node.write_config(log="{level: debug, access: " + str(node.dir / "access.log") + "}")
+        node.sds = node.dir / "doors" / "sds.sock"
+        node.write_config(log="{level: debug, access: " + str(node.dir / "access.log") + "}", sockets=f"{{sds: {node.sds}}}")
         node.start()
     return made
 
 
-def talk(lab):
+def connect(lab):
     server = pod(lab, "server")
-    Task(server, traffic.echo_server, PORT).wait_ready()
     expect_equal(Task(pod(lab, "client"), traffic.try_connect, server.ip, PORT).result(), "ok", "a connection over the mesh")
 
 
-def scalar_of(key_file):
-    """The secret number of an EC key, as 32 bytes."""
-    text = sh("openssl", "pkey", "-in", key_file, "-noout", "-text").stdout
-    digits = re.search(r"priv:\n((?: +[0-9a-f:]+\n)+)", text).group(1)
-    return int(re.sub(r"[^0-9a-f]", "", digits), 16).to_bytes(32, "big")
-
-
-def forms_of(scalar):
-    """What its bytes would look like in memory or in a text."""
-    return {"big-endian": scalar, "little-endian": scalar[::-1], "hex": scalar.hex().encode(), "HEX": scalar.hex().upper().encode(),
-            "base64": base64.b64encode(scalar)[:40]}
-
-
-def mappings(pid):
-    """(start, end, dumpable) of what can be read of a process's memory."""
-    found = []
-    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        head = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line)
-        if head:
-            at, resident = (int(head[1], 16), int(head[2], 16), head[3]), 0
-        elif line.startswith("Rss:"):
-            resident = int(line.split()[1])
-        elif line.startswith("VmFlags:"):
-            flags = line.split()[1:]
-            if at[2].startswith("r") and resident and "io" not in flags:
-                found.append((at[0], at[1], "dd" not in flags))
-    return found
-
-
-def resident_runs(pagemap, start, end):
-    """(start, end) of pages that exist: pools are reserved large and used little."""
-    pagemap.seek(start // PAGE * 8)
-    entries = pagemap.read((end - start) // PAGE * 8)
-    here = [bool(entries[i + 7] & 0xC0) for i in range(0, len(entries), 8)]  # present or swapped
-    at = 0
-    while at < len(here):
-        if not here[at]:
-            at += 1
-            continue
-        first = at
-        while at < len(here) and here[at]:
-            at += 1
-        yield start + first * PAGE, start + at * PAGE
-
-
-def search(pid, forms):
-    """Names of the forms that are found, in memory that a core file would have and in memory that it would not."""
-    seen = {True: set(), False: set()}
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory, open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
-        for start, end, dumpable in mappings(pid):
-            for first, last in resident_runs(pagemap, start, end):
-                try:
-                    memory.seek(first)
-                    text = memory.read(last - first)
-                except OSError:
-                    continue
-                seen[dumpable] |= {name for name, form in forms.items() if form in text}
-    return seen[True], seen[False]
+def talk(lab):
+    Task(pod(lab, "server"), traffic.echo_server, PORT).wait_ready()
+    connect(lab)
 
 
 def own_keys(node):
     """The only private keys that a node may have on disk: the CA's, for certificates and for tokens."""
     return [node.ca_dir / "ca-key.pem", node.state_dir / "jwt-key.pem"]
-
-
-def is_sanitized(lab):
-    program = pathlib.Path(lab.program("ringwall")).read_bytes()
-    return b"__asan_init" in program or b"__tsan_init" in program
 
 
 def case_memory(lab):
@@ -117,6 +59,93 @@ def case_memory(lab):
                "no mapping is both locked and left out of core files")
 
 
+def given_key(lab, where):
+    """What is searched for of the key that a pod's tunnels use, which it gets by SDS."""
+    node = next(node for node in lab.nodes if where in node.pods.values())
+    stream = SdsClient(lab, where, node.sds).open(names=["default"])
+    scalar, line = scalar_in(stream.response()["secrets"][0]["key"])
+    stream.end()
+    return node, {**forms_of(scalar), "PEM": line}
+
+
+def half_a_handshake(lab, address):
+    """A client that has the server's signature and says nothing more: its socket."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["h2"])
+    context.set_ecdh_curve("prime256v1")  # else the server asks for it, and signs nothing yet
+    get, put = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(get, put)
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        hello = put.read()
+    with inside(pod(lab, "outsider").netns):
+        s = socket.create_connection((address, 15008), timeout=10 * PATIENCE)
+    s.sendall(hello)
+    n = 0
+    while n < 1000:  # certificate, signature, Finished
+        piece = s.recv(65536)
+        expect(piece, "the server ended the handshake")
+        n += len(piece)
+    s.setblocking(False)
+    return s
+
+
+def still_open(s):
+    try:
+        return s.recv(1) != b""
+    except BlockingIOError:
+        return True
+
+
+def expect_kept(keys, when):
+    for where, (node, forms) in keys.items():
+        plain, hidden = search(node.daemon.pid, forms)
+        expect_equal(plain, set(), f"{when}: the {where}'s key in memory that can be dumped or is not locked")
+        expect("big-endian" in hidden, f"{when}: the search does not even find the {where}'s key where it must be")
+
+
+def page(node, name):
+    return subprocess.run(["curl", "-s", "--unix-socket", node.socket, f"http://ringwall/{name}"], capture_output=True, timeout=20 * PATIENCE,
+                          check=True).stdout
+
+
+def hangs_at_client(node):
+    return re.search(rb'"direction": ?"outbound",\s*"state": ?"handshake"', page(node, "tunnels"))
+
+
+def case_keys_in_use(lab):
+    """Keys of both ends of tunnels, busy and idle, and of handshakes that hang: locked, in no core file, and nowhere else"""
+    if is_sanitized(lab):
+        return  # as above
+    client, server = pod(lab, "client"), pod(lab, "server")
+    talk(lab)
+    keys = {"client": given_key(lab, client), "server": given_key(lab, server)}
+    expect_kept(keys, "tunnels were used")
+    idle = Task(client, traffic.hold_many, server.ip, PORT, 5).wait_ready()
+    busy = Task(client, traffic.until_broken, server.ip, PORT).wait_ready()
+    hanging = [half_a_handshake(lab, server.ip) for _ in range(3)]
+    expect_kept(keys, "tunnels in use, handshakes that hang at the server")
+    expect(any(still_open(s) for s in hanging), "the handshakes ended before the search did")
+    for s in hanging:
+        s.close()
+    lab.nodes[1].daemon.signal(signal.SIGSTOP)  # so that a client gets no answer
+    try:
+        waiting = Task(client, traffic.try_connect, pod(lab, "server2").ip, PORT)
+        eventually("a handshake hangs at the client", lambda: hangs_at_client(lab.nodes[0]), 10 * PATIENCE)
+        expect_kept(keys, "a handshake that hangs at the client")
+        expect(hangs_at_client(lab.nodes[0]), "the handshake ended before the search did")
+    finally:
+        lab.nodes[1].daemon.signal(signal.SIGCONT)
+    waiting.kill()
+    busy.kill()
+    idle.kill()
+    connect(lab)
+    expect_kept(keys, "after all")
+
+
 def case_outputs(lab):
     """No form of the signing key, and no private key at all, in logs, answers and files; the CA's own file is its owner's alone"""
     talk(lab)
@@ -126,9 +155,8 @@ def case_outputs(lab):
         for path in node.dir.rglob("*"):
             if path.is_file() and path not in own_keys(node):
                 texts[str(path.relative_to(node.dir))] = path.read_bytes()
-        for page in ("config_dump", "debug/configz", "connections", "metrics", "debug/authenticationz"):
-            texts[page] = subprocess.run(["curl", "-s", "--unix-socket", node.socket, f"http://ringwall/{page}"], capture_output=True,
-                                         timeout=20, check=True).stdout
+        for name in ("config_dump", "debug/configz", "connections", "metrics", "debug/authenticationz"):
+            texts[name] = page(node, name)
         for words in (("certs",), ("status",), ("dump",), ("workloads",)):
             texts[" ".join(words)] = node.ctl(*words, "-o", "json", check=False).stdout.encode()
         for where, text in texts.items():
