@@ -83,15 +83,20 @@ def case_a_crowd_leaves_nothing(lab):
         than[:] = [d.own_kib() - kib for d, kib in zip(daemons, before)]
         return max(than)
 
-    try:
-        crowd_of(lab, lambda: more(held) < CONNECTIONS * 2)  # their opening took more, which goes back by that clock, too
-        eventually("it is given back", lambda: more(left) < SLACK_KIB, BACK_S)
-    except LabError:
-        for d, place in zip(daemons, places):
-            show_growth(d, place)
-        raise
-    finally:
-        print(f"    {held} KiB held by {CONNECTIONS}, {left} KiB left; {before} KiB before")
+    # A tunnel that stays open can hold a page wherever one of its small objects lies among the crowd's: chance, so another crowd may
+    # try (seen once in twenty runs: 780 KiB). What leaks is there after each, and all of it counts, for `before` stays.
+    for tries_left in (2, 1, 0):
+        try:
+            crowd_of(lab, lambda: more(held) < CONNECTIONS * 2)  # their opening took more, which goes back by that clock, too
+            eventually("it is given back", lambda: more(left) < SLACK_KIB, BACK_S)
+            break
+        except LabError:
+            for d, place in zip(daemons, places):
+                show_growth(d, place)
+            if not tries_left:
+                raise
+        finally:
+            print(f"    {held} KiB held by {CONNECTIONS}, {left} KiB left; {before} KiB before")
 
 
 def world(version):
