@@ -5,7 +5,8 @@
  * what counts. One line a measurement: name TAB ring TAB epoll TAB ratio.
  *
  * And before that a relay of streams, each step of what the ring can do on top of the one before, in the same run: what a second of
- * its own CPU time carries, the ratio to the first step, and system calls a MB. */
+ * its own CPU time carries, the ratio to the first step, and system calls a MB. And between the two, questions at a steady rate to
+ * someone on another processor, with a busy wait for the answer and without: how long each took, and what it cost both ends. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -454,6 +455,96 @@ static void relay_table(unsigned n) {
     }
 }
 
+/* --- a question, its answer, a pause --- */
+
+enum { ASK_EACH_NS = 200 * 1000, BUSY_NS = 50 * 1000 };
+struct asker {
+    struct ring *ring;
+    struct ring_op recv, send;
+    struct ring_timer next;
+    struct iovec piece;
+    int fd;
+    uint64_t asked_ns, n;
+    uint64_t took_ns[ROUND_NS / ASK_EACH_NS + 1];
+};
+
+static void ask_done(struct ring_op *op, int n, const uint8_t *bytes, bool more) { check(n > 0 || stopped); }
+static void ask(struct ring_timer *t) {
+    struct asker *a = container_of(t, struct asker, next);
+    static char question[1024];
+    a->asked_ns = clock_mono_ns();
+    a->piece = (struct iovec){question, sizeof(question)};
+    ring_send(a->ring, &a->send, a->fd, &a->piece, 1, ask_done);
+    ring_timer_start(a->ring, t, a->asked_ns + ASK_EACH_NS, ask);
+}
+static void ask_answered(struct ring_op *op, int n, const uint8_t *bytes, bool more) {
+    struct asker *a = container_of(op, struct asker, recv);
+    if (n > 0 && a->n < array_size(a->took_ns))
+        a->took_ns[a->n++] = clock_mono_ns() - a->asked_ns;
+}
+static void *answer(void *p) {
+    static uint8_t bytes[1024];
+    struct server *s = p;
+    uint64_t began = thread_cpu_ns();
+    stay_on(1);
+    for (ssize_t n; (n = recv(s->listen_fd, bytes, sizeof(bytes), 0)) > 0;)
+        if (send(s->listen_fd, bytes, (size_t)n, MSG_NOSIGNAL) != n)
+            break; /* the asker is gone */
+    s->cpu_ns = thread_cpu_ns() - began;
+    return NULL;
+}
+
+static int compare_ns(const void *a, const void *b) {
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Microseconds: to answer half the questions; of CPU time a question, both ends. */
+static void measure_questions(uint64_t busy_wait_ns, double *ret_p50, double *ret_cpu) {
+    static struct asker a;
+    int pair[2];
+    tcp_pair(pair);
+    struct ring_options o = {.n_entries = 64, .n_recv_buffers = 16, .recv_buffer_bytes = READ_BYTES, .busy_wait_ns = busy_wait_ns};
+    struct server s = {.listen_fd = pair[0]};
+    char why[256] = "";
+    pthread_t t;
+    a = (struct asker){.fd = pair[1]};
+    stay_on(0);
+    check(ring_new(&o, &a.ring, why) == 0 && pthread_create(&t, NULL, answer, &s) == 0);
+    ring_socket_tune(a.ring, pair[0]);
+    ring_socket_tune(a.ring, pair[1]);
+    stopped = false;
+    ring_recv(a.ring, &a.recv, a.fd, true, ask_answered);
+    uint64_t began = clock_mono_ns(), cpu = thread_cpu_ns();
+    ask(&a.next);
+    while (clock_mono_ns() - began < ROUND_NS)
+        check(ring_turn(a.ring, NS_PER_S, NULL) == 0);
+    cpu = thread_cpu_ns() - cpu;
+    stopped = true;
+    ring_timer_stop(a.ring, &a.next);
+    shutdown(a.fd, SHUT_RDWR);
+    ring_cancel(a.ring, &a.recv);
+    while (ring_in_flight(a.ring))
+        check(ring_turn(a.ring, NS_PER_S, NULL) == 0);
+    pthread_join(t, NULL);
+    close(pair[0]);
+    close(pair[1]);
+    ring_free(a.ring);
+    qsort(a.took_ns, a.n, sizeof(a.took_ns[0]), compare_ns);
+    check(a.n);
+    *ret_p50 = (double)a.took_ns[a.n / 2] / 1e3;
+    *ret_cpu = (double)(cpu + s.cpu_ns) / (double)a.n / 1e3;
+}
+
+static void questions_table(void) {
+    double took[2][ROUNDS], cpu[2][ROUNDS];
+    for (unsigned i = 0; i < 2 * ROUNDS; i++)
+        measure_questions(i % 2 ? BUSY_NS : 0, &took[i % 2][i / 2], &cpu[i % 2][i / 2]);
+    for (unsigned i = 0; i < 2; i++)
+        printf("questions_5k_%s\tp50 %.1f us\t%.1f us of CPU each, both ends\n", i ? "busy_wait" : "asleep", median(took[i]),
+               median(cpu[i]));
+}
+
 int main(void) {
     static const struct {
         const char *name;
@@ -467,6 +558,7 @@ int main(void) {
     };
     relay_table(1);
     relay_table(8);
+    questions_table();
     stay_on(1);
     for (size_t c = 0; c < array_size(cases); c++) {
         double wall[2][ROUNDS], cpu[2][ROUNDS];

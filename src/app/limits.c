@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * limits.c - what the process asks of the kernel for itself: descriptors, locked memory, no core file with keys in it; and what
  * it may use: CPUs, memory */
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
@@ -89,6 +92,18 @@ size_t limits_memory(void) {
         fclose(f);
     return least;
 }
+
+/* Waking an idle processor takes an exit to the host of a virtual machine: more than many waits last. */
+static bool is_virtual(void) {
+#if defined(__x86_64__)
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c >> 31; /* the bit that hypervisors set */
+#else
+    return false; /* not known */
+#endif
+}
+
+bool limits_busy_wait(enum switch_mode asked) { return asked == SWITCH_ON || (asked == SWITCH_AUTO && is_virtual()); }
 
 unsigned limits_workers(unsigned asked) {
     if (asked > 0)

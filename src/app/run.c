@@ -134,6 +134,7 @@ static int start_proxy(struct daemon *d) {
                               .ports = {c->port_outbound, c->port_inbound, c->port_hbone},
                               .connections_max = c->limits.connections,
                               .memory_bytes = limits_memory(),
+                              .busy_wait = limits_busy_wait(c->busy_wait),
                               .handshakes_per_s = c->limits.handshakes_per_s,
                               .trust_domain = c->world.trust_domain,
                               .cluster = c->world.cluster,

@@ -79,4 +79,5 @@ enum {
 #define BACK_OFF_MAX_NS (2 * NS_PER_S)
 #define WORKER_TICK_NS (1 * NS_PER_S)
 #define WORKER_WAIT_NS (200 * NS_PER_MS) /* longest wait: a new world is noticed without a message too */
+#define WORKER_BUSY_NS (50 * 1000)       /* longest look before a sleep (busyWait) */
 #define CREDENTIAL_ASK_NS (1 * NS_PER_S) /* between two requests for the same identity */

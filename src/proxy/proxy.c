@@ -109,7 +109,8 @@ static int shell_start(struct proxy *p, unsigned index, const struct proxy_optio
                                          .ports = {o->ports[0], o->ports[1], o->ports[2]},
                                          .flows_max = o->connections_max,
                                          .memory_bytes = o->memory_bytes / o->n_workers,
-                                         .handshakes_per_s = o->handshakes_per_s};
+                                         .handshakes_per_s = o->handshakes_per_s,
+                                         .busy_wait = o->busy_wait};
     int r = thread_start(&s->thread, name, shell_run, s);
     if (r < 0)
         return err_trace(r);

@@ -101,7 +101,8 @@ static int worker_make(struct worker *w, char why[256]) {
     struct ring_options ring = {.n_entries = RING_ENTRIES,
                                 .n_recv_buffers = RING_RECV_BUFFERS,
                                 .recv_buffer_bytes = RING_RECV_BUFFER_BYTES,
-                                .pool = w->buffers};
+                                .pool = w->buffers,
+                                .busy_wait_ns = o->busy_wait ? WORKER_BUSY_NS : 0};
     int r = w->buffers ? ring_new(&ring, &w->ring, why) : 0;
     if (r < 0)
         return err_trace(r);

@@ -35,6 +35,7 @@ struct worker_options {
     size_t flows_max, tunnels_max, buffers_max; /* 0: by memory */
     size_t memory_bytes;                        /* this worker's share; 0: the machine's */
     uint32_t handshakes_per_s;                  /* per source; 0: no limit */
+    bool busy_wait;                             /* ring_options.busy_wait_ns */
     uint64_t seed;                              /* 0: random */
 };
 

@@ -29,6 +29,7 @@ struct node_config {
     struct str path; /* of the file; empty: defaults only */
     struct str mesh_dir, state_dir;
     unsigned workers; /* 0: auto */
+    enum switch_mode busy_wait;
     struct {
         enum capture_mode mode;
         struct str cgroup, kubelet_cgroup, bpffs;

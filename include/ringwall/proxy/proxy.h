@@ -25,6 +25,7 @@ struct proxy_options {
     uint32_t connections_max;   /* flows a worker; 0: by memory */
     size_t memory_bytes;        /* of all workers, for the automatic limits; 0: the machine's */
     uint32_t handshakes_per_s;  /* per source address */
+    bool busy_wait;             /* a worker may look for an answer for a moment before it sleeps */
     struct str trust_domain, cluster, network;
 };
 int proxy_start(const struct proxy_options *o, struct proxy **ret, char why[256]) must_check;
