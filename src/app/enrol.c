@@ -112,8 +112,14 @@ static void pod_enrol(struct node *n, struct pod *p) {
         fds[i] = -1;
     struct capture_pod_spec spec = {
         .id = p->id, .netns_path = p->netns_path, .cgroup_path = p->cgroup_path, .addrs = p->addrs, .n_addrs = p->n_addrs};
-    char why[CAPTURE_WHY_BYTES] = "";
-    int r = capture_enrol(n->capture, &spec, n->n_workers, &p->capture, fds, why);
+    char why[CAPTURE_WHY_BYTES] =
+        "netns and cgroup are not known, and this version does not find a Pod's by itself: describe it as a "
+        "WorkloadEntry with annotations ringwall.io/node, ringwall.io/netns and ringwall.io/cgroup";
+    int r = 1;
+    if (pod_has_place(p)) {
+        why[0] = '\0';
+        r = capture_enrol(n->capture, &spec, n->n_workers, &p->capture, fds, why);
+    }
     if (r != 0) {
         p->capture = NULL;
         /* The same reason again and again is one line. */
@@ -217,7 +223,7 @@ bool node_retry(struct node *n) {
             continue;
         if (!place_is_held(n, p))
             pod_enrol(n, p);
-        waiting = waiting || !p->capture;
+        waiting = waiting || (!p->capture && pod_has_place(p)); /* only another world gives it one */
     }
     if (n->sweep_due && !waiting)
         node_sweep(n);
@@ -225,9 +231,7 @@ bool node_retry(struct node *n) {
     return waiting;
 }
 
-static bool workload_is_ours(const struct workload *w) {
-    return w->local && w->enrolled && !w->host_network && (w->about->netns_path.n > 0 || w->about->cgroup_path.n > 0);
-}
+static bool workload_is_ours(const struct workload *w) { return w->local && w->enrolled && !w->host_network; }
 
 /* Marks what the world wants; makes new pods, updates identities, lets the others go. */
 static void node_compare(struct node *n, const struct world *world) {

@@ -70,7 +70,7 @@ void node_announce_identities(struct node *n) {
         goto out;
     list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
-        if (p->wanted)
+        if (p->wanted && pod_has_place(p))
             all[count++] = p->identity;
     }
     if (count > 0)

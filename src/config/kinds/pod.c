@@ -86,7 +86,7 @@ static void read_owner(const struct object_meta *m, struct workload_spec *w) {
 
 static bool warn_annotations(struct decode *d, const struct object_meta *m) {
     yaml_for_each(it, m->annotations_node) if (str_has_prefix(it->key, STR("ringwall.io/"))) decode_key_warnf(
-        d, it, "annotation " STR_FMT " has no effect on a Pod: the node finds a Pod's netns and cgroup itself; use a WorkloadEntry",
+        d, it, "annotation " STR_FMT " has no effect on a Pod, whose author may not choose it: use a WorkloadEntry",
         (int)min_of(it->key.n, (size_t)64), it->key.at);
     return true;
 }
