@@ -102,11 +102,11 @@ def run_in_parallel(arguments):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--build", default=str(HERE.parent.parent / "build"))
-    parser.add_argument("--tenth", action="store_true")
-    parser.add_argument("--only", default="")
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--build", default=str(HERE.parent.parent / "build"), help="where ringwall and ringwallctl are (build)")
+    parser.add_argument("--tenth", action="store_true", help="for sanitizer builds: a tenth of the load, and nothing that measures")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose module/name holds this")
+    parser.add_argument("--list", action="store_true", help="each case with what it promises")
+    parser.add_argument("--jobs", type=int, default=1, help="so many modules at a time")
     parser.add_argument("--module", help="only this module, by its whole name")
     arguments = parser.parse_args()
     if arguments.jobs > 1 and not arguments.list:
