@@ -49,7 +49,7 @@ static void assert_defaults(const struct node_config *c) {
     assert_str(c->mesh_dir, "/etc/ringwall/mesh.d");
     assert_str(c->state_dir, "/var/lib/ringwall");
     assert_int_equal(c->workers, 0);
-    assert_int_equal(c->busy_wait, SWITCH_AUTO);
+    assert_int_equal(c->busy_wait, SWITCH_OFF);
     assert_int_equal(c->capture.mode, CAPTURE_MODE_EBPF);
     assert_str(c->capture.cgroup, "auto");
     assert_str(c->capture.kubelet_cgroup, "auto");
@@ -107,7 +107,7 @@ static void the_example_is_the_defaults(void **state) {
 static void every_key(void **state) {
     static const char text[] =
         "node: N_1.example\ntrustDomain: a.example\ntrustDomainAliases: [b.example, c.example]\nrootNamespace: root\n"
-        "meshDir: mesh\nstateDir: state\nworkers: 3\nbusyWait: off\ncluster: c1\nclusterDomain: d.example\nnetwork: n1\n"
+        "meshDir: mesh\nstateDir: state\nworkers: 3\nbusyWait: on\ncluster: c1\nclusterDomain: d.example\nnetwork: n1\n"
         "capture: {mode: none, cgroup: /c, kubeletCgroup: \"\", bpffs: /b, enrol: all, acceleration: off, sameNode: tunnel}\n"
         "ca: {provider: files, dir: /ca, ttl: 1h30m, rotateAt: 0.5, bundles: {o.example: /o.pem, p.example: /p.pem}, listen: "
         "\"*:15012\",\n"
@@ -126,7 +126,7 @@ static void every_key(void **state) {
     assert_str(c->mesh_dir, "mesh");
     assert_str(c->state_dir, "state");
     assert_int_equal(c->workers, 3);
-    assert_int_equal(c->busy_wait, SWITCH_OFF);
+    assert_int_equal(c->busy_wait, SWITCH_ON);
     assert_str(c->world.cluster, "c1");
     assert_str(c->world.cluster_domain, "d.example");
     assert_str(c->world.network, "n1");
