@@ -13,7 +13,7 @@ import time
 
 import traffic
 from common import Skip, expect, expect_equal, pod, scaled, standard_lab
-from lab import eventually
+from lab import eventually, sh
 from tasks import Task
 
 PLAIN_ONLY = {"memory_limit"}  # a sanitizer's memory is not what is measured
@@ -271,8 +271,29 @@ def stopped_server(port, *, ready):
                 pass
 
 
+@contextlib.contextmanager
+def small_kernel_buffers(lab):
+    """What stands still fills the buffers of all its sockets, and the kernel's memory for TCP (tcp_mem) is one for all namespaces: at
+    its end whoever closes with bytes to send is reset, in every lab."""
+    def set_all(sizes):
+        for place in [*lab.nodes, *(p for node in lab.nodes for p in node.pods.values())]:
+            sh("nsenter", f"--net={place.netns}", "sysctl", "-qw", *(f"net.ipv4.tcp_{which}={size}" for which, size in sizes.items()))
+
+    before = {which: sh("nsenter", f"--net={lab.nodes[0].netns}", "sysctl", "-n", f"net.ipv4.tcp_{which}").stdout.strip() for which in ("rmem", "wmem")}
+    set_all({"rmem": "4096 32768 65536", "wmem": "4096 16384 65536"})
+    try:
+        yield
+    finally:
+        set_all(before)
+
+
 def case_stopped_readers(lab):
     """Hundreds of connections that stand still in both directions: a quick one goes on all the while, memory stays what windows allow"""
+    with small_kernel_buffers(lab):
+        stand_still(lab)
+
+
+def stand_still(lab):
     n, server, total = scaled(400), pod(lab, "server"), 64 << 20
     Task(server, stopped_server, PORT + 3).wait_ready()
     holders = [Task(pod(lab, name), stopped, server.ip, PORT + 3, n // 2) for name in ("client", "client2")]
@@ -317,7 +338,7 @@ def case_memory_limit(lab):
     """A daemon that may use 160 MiB, and connections that would hold more: some are reset for it, none is killed; then all is well again"""
     node, server = lab.nodes[0], pod(lab, "server")
     node.daemon.stop()
-    with memory_limit(lab, node, 160 << 20) as program:
+    with small_kernel_buffers(lab), memory_limit(lab, node, 160 << 20) as program:
         node.start(program=program)
         Task(server, stopped_server, PORT + 5).wait_ready()
         holders = [Task(pod(lab, name), stopped, server.ip, PORT + 5, 600) for name in ("client", "client2")]
