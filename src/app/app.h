@@ -50,7 +50,7 @@ struct pod {
     bool moved;         /* its place is another now: a new pod of the same uid follows it */
     unsigned n_leaving; /* workers that have not let go of it yet; 0: none asked */
 };
-/* Without netns and cgroup it cannot be captured: it is kept to be told of, and readiness counts it. */
+/* Without netns and cgroup it cannot be captured: it is kept to be told of. */
 static inline bool pod_has_place(const struct pod *p) { return p->netns_path || p->cgroup_path; }
 
 /* The main thread's view of its node. */

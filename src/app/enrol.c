@@ -200,7 +200,7 @@ static void node_note_counts(struct node *n) {
     size_t wanted = 0, enrolled = 0;
     list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
-        wanted += p->wanted;
+        wanted += p->wanted && pod_has_place(p); /* one without is told of; no waiting would change it */
         enrolled += p->wanted && p->capture && p->n_leaving == 0;
     }
     pthread_mutex_lock(&n->ready.lock);

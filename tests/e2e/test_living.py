@@ -113,20 +113,20 @@ def case_workload_leaves_and_returns(lab):
 
 
 def case_pod_is_not_found(lab):
-    """An enrolled Pod of this node, which this version does not find by itself: told by status and readiness, and the rest goes on"""
+    """An enrolled Pod of this node, which this version does not find by itself: told by status, and the rest goes on"""
     node = lab.nodes[0]
     lab.apply("pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: default, labels: {istio.io/dataplane-mode: ambient}}\n"
               f"spec: {{nodeName: {node.name}, serviceAccountName: web, containers: [{{name: main, image: none}}]}}\n"
               "status: {phase: Running, podIP: 10.99.0.1, podIPs: [{ip: 10.99.0.1}]}\n")
     eventually("the Pod is told of", lambda: "not captured: default/web: netns and cgroup are not known" in node.ctl("status").stdout)
-    expect(node.ctl_json("status")["ready"] is False, "ready, with an enrolled Pod that is not captured")
     expect("default/sa/web" not in node.ctl("certs").stdout, "a certificate for a Pod that is not captured")
-    expect(lab.nodes[1].ctl_json("status")["ready"] is True, "the other node is not ready, and the Pod is not its own")
+    for one in lab.nodes:  # nothing that a node could wait for
+        expect(one.ctl_json("status")["ready"] is True, f"{one.name} is not ready")
     server = pod(lab, "server")
     Task(server, traffic.echo_server, PORT).wait_ready()
     expect_equal(Task(pod(lab, "client"), traffic.try_connect, server.ip, PORT).result(), "ok", "the client's connect beside it")
     lab.remove("pod.yaml")
-    eventually("ready again", lambda: node.ctl_json("status")["ready"] is True)
+    eventually("it is not told any more", lambda: "default/web" not in node.ctl("status").stdout)
 
 
 def case_identity_changes(lab):
