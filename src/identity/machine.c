@@ -425,12 +425,19 @@ static void tick_due(struct machine *m, const struct moment *now) {
     }
 }
 
+/* Many may stand behind those that a silent CA has. */
+static void tick_queue(struct machine *m, const struct moment *now) {
+    list_for_each (it, &m->queue)
+        entry_grow_old(m, list_entry(it, struct entry, link), now);
+}
+
 int machine_tick(struct machine *m, const struct moment *now) {
     uint64_t next_ns = now->mono_ns + NS_PER_S;
     trust_tick(m, now);
     tick_flight(m, now);
     tick_idle(m, now, &next_ns);
     tick_due(m, now);
+    tick_queue(m, now);
     probe(m, now);
     uint64_t mean_ns = pace_interval_ns(m->entries.n_nodes, m->o.ttl_s, m->o.rotate_at);
     struct list *it;
