@@ -425,8 +425,12 @@ static void tick_due(struct machine *m, const struct moment *now) {
     }
 }
 
-/* Many may stand behind those that a silent CA has. */
+/* Many may stand behind those that a silent CA has. Once a second is enough: age goes by the wall's seconds, and each answer has
+ * a tick. */
 static void tick_queue(struct machine *m, const struct moment *now) {
+    if (now->wall_s == m->queue_aged_s)
+        return;
+    m->queue_aged_s = now->wall_s;
     list_for_each (it, &m->queue)
         entry_grow_old(m, list_entry(it, struct entry, link), now);
 }

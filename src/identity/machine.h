@@ -62,6 +62,7 @@ struct machine {
     bool away;         /* the CA has not answered since the last request that failed for that */
     uint64_t asked_ns; /* when the last request went out */
     size_t n_flight;
+    int64_t queue_aged_s; /* wall time at which those in the queue were last looked at */
     uint64_t next_request_id, trust_generation;
     struct tls_trust *trust;                 /* in force; NULL: none yet */
     char *roots_pem;                         /* that it was made from, while the CA has told no bundles */
