@@ -307,13 +307,11 @@ int bufq_append(struct bufq *q, const void *bytes, size_t n) {
     return 0;
 }
 
-static size_t share_min(const struct buf_pool *p) { return p->n_used > p->n_max / 2 ? BUF_SHARE_MIN_SHORT : BUF_SHARE_MIN; }
-
 /* An eighth of the pool is left for those who must copy, and for the ring's receive buffers. */
 static bool may_share(const struct buf_pool *p) { return p->n_max - p->n_used > p->n_max / 8 && slices_left(p, p->n_max / 8 + 1); }
 
 int bufq_append_shared(struct bufq *q, struct buf_chunk *chunk, const uint8_t *bytes, size_t n) {
-    if (!chunk || n < share_min(q->pool) || !may_share(q->pool))
+    if (!chunk || n < BUF_SHARE_MIN || !may_share(q->pool))
         return bufq_append(q, bytes, n);
     const uint8_t *base = payload(q->pool, chunk);
     check(chunk->pool == q->pool && bytes >= base && n <= (size_t)(base + BUF_CHUNK_BYTES - bytes));

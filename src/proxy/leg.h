@@ -42,7 +42,6 @@ struct leg {
         struct {
             struct tunnel *tunnel; /* NULL: no stream (any more) */
             struct list link;      /* in tunnel->legs */
-            uint32_t n_owed;       /* bytes that left our memory, for which the peer has no credit yet */
             int32_t id;            /* 0: waits for the tunnel to open */
             bool unasked;          /* client: we retired its tunnel before it opened; nothing was lost */
             bool answered;         /* server: 200 was sent. client: 200 came */

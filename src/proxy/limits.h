@@ -10,8 +10,7 @@ enum {
     /* Bytes. Towards a tunnel a flow holds at most its queue's high mark (512 KiB while the tunnel is quick) and what one receive
      * trigger of the ring brings on top. From a tunnel it holds at most its stream's window: 256 KiB, and up to 4 MiB as long as
      * its reader is quick (h2_window.c). What all windows have above 256 KiB is bounded together (WINDOWS_SHARE), and gone while
-     * buffers run short. Bytes kept by reference may pin up to four times their size in chunks, and little more
-     * than their size once half of the buffers are in use (BUF_SHARE_MIN, BUF_SHARE_MIN_SHORT). */
+     * buffers run short. Bytes kept by reference may pin up to four times their size in chunks (BUF_SHARE_MIN). */
     FLOW_QUEUE_HIGH = 128 * 1024, /* an application is not read while the other leg holds this much; it is again below half of it */
     FLOW_QUEUE_DOUBLED_MAX = 2,   /* times that the mark may double, to 512 KiB, for a leg that is quick */
     FLOW_QUICK_US = 2000,         /* half a queue in so little time is quick: 32 MB/s */
@@ -34,12 +33,9 @@ enum {
     FLOW_BYTES_ESTIMATE = 16384, /* for that limit: a flow with its share of TLS, HTTP/2 and a chunk now and then */
     BUFFERS_DEFAULT_MIN = 1024,  /* chunks: 16.5 MiB */
     BUFFERS_DEFAULT_MAX = 65536,
-    BUFFERS_RESERVE = 16,        /* the last sixteenth is for what is on its way while the greediest flow is made to end */
-    BUFFERS_RESERVE_MIN = 32,    /* chunks: what a turn receives when it is not all bulk */
-    FLOW_GREEDY_MIN = 32 * 1024, /* a flow that holds less is not to blame */
-    SOURCES_TRACKED = 4096,      /* source addresses whose handshakes are counted */
-    WORKER_MAILBOX_MAX = 16384,  /* messages */
-    REPORT_ROWS_MAX = 20000,     /* flows or tunnels shown in one answer */
+    SOURCES_TRACKED = 4096,     /* source addresses whose handshakes are counted */
+    WORKER_MAILBOX_MAX = 16384, /* messages */
+    REPORT_ROWS_MAX = 20000,    /* flows or tunnels shown in one answer */
 
     /* Work of one turn */
     HANDSHAKE_STEPS_PER_TURN = 8, /* each may cost a millisecond of public-key work */

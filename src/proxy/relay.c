@@ -83,22 +83,14 @@ void relay_arrived(struct leg *from, struct buf_chunk *chunk, const uint8_t *byt
         relay_reading(from);
 }
 
-/* A stream whose reader is behind gets no more credit while buffers run short: it has more of them than its share. */
-static void relay_credit(struct leg *from, const struct leg *to, size_t n) {
-    from->stream.n_owed += (uint32_t)n;
-    if (worker_pressed(leg_flow(from)->worker) && to->out.n_bytes > FLOW_QUEUE_PRESSED)
-        return;
-    h2_stream_delivered(from->stream.tunnel->h2, from->stream.id, from->stream.n_owed);
-    from->stream.n_owed = 0;
-    tunnel_touch(from->stream.tunnel);
-}
-
 void relay_sent(struct leg *to, size_t n) {
     struct flow *f = leg_flow(to);
     struct leg *from = leg_other(f, to);
     f->last_ns = worker_now(f->worker);
-    if (leg_is_stream(from) && from->stream.tunnel && !from->stream.gone)
-        relay_credit(from, to, n);
+    if (leg_is_stream(from) && from->stream.tunnel && !from->stream.gone) {
+        h2_stream_delivered(from->stream.tunnel->h2, from->stream.id, n);
+        tunnel_touch(from->stream.tunnel);
+    }
     if (f->state == FLOW_FLUSH)
         flow_touch(f);
     else if (f->state == FLOW_RELAY && leg_is_tcp(from) && !from->reading)

@@ -257,7 +257,6 @@ int worker_turn(struct worker *w, uint64_t max_wait_ns) {
     worker_mail(w);
     worker_adopt_world(w);
     trust_step(w);
-    worker_relieve(w);
     worker_unstick(w);
     worker_steps(w);
     drain_step(w);

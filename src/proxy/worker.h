@@ -90,8 +90,6 @@ void judge_step(struct worker *w);
 struct tls_trust;
 void trust_arrived(struct worker *w, struct tls_trust *trust); /* takes a reference, unless it is an older generation */
 void trust_step(struct worker *w);
-/* relief.c */
-void worker_relieve(struct worker *w);
 /* drain.c */
 void drain_begin(struct worker *w, uint64_t deadline_ns, struct mailbox *reply); /* takes the reference; may be NULL */
 void drain_step(struct worker *w);

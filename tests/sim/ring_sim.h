@@ -38,7 +38,6 @@ struct sim_faults {
     double socket_fails;    /* ring_socket says -EMFILE */
     double mono_jump;       /* per turn: the monotonic clock leaps ahead, up to 20 s */
     double wall_jump;       /* per turn: the wall clock leaps, either way, up to an hour */
-    bool wide;              /* no fault: every window is as large as can be, where else each has its own size */
 };
 extern const struct sim_faults SIM_FAULTS_NONE;
 extern const struct sim_faults SIM_FAULTS_SLOW;  /* no byte and no connection is lost: everything must get through */

@@ -9,7 +9,7 @@ static void dialled(struct ring_timer *t);
 struct sim_conn *conn_new(struct sim *s, int netns) {
     struct sim_conn *c = sim_alloc(sizeof(*c));
     *c = (struct sim_conn){.sim = s, .fd = -1, .netns = netns < 0 ? -1 : netns, .app_reading = true};
-    c->rx_max = s->faults.wide ? SIM_WINDOW_MAX : sim_size(s, SIM_WINDOW_MIN, SIM_WINDOW_MAX);
+    c->rx_max = sim_size(s, SIM_WINDOW_MIN, SIM_WINDOW_MAX);
     list_init(&c->rx);
     list_push_back(&s->conns, &c->all);
     return c;

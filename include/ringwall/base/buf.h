@@ -4,17 +4,15 @@
  * A queue is a list of slices, each a piece of a chunk. Bytes are copied into a queue, or join it as a slice of the chunk in
  * which they already lie (a receive buffer, a decrypted record); from queue to queue they move without a copy. A chunk goes back
  * to its pool with the last reference to it.
- * A slice pins its whole chunk. So that a few bytes which nobody takes cannot hold much memory, few bytes are always copied, more
- * of them when half of the pool is in use, and all when it is nearly used up. A queue without bytes owns nothing. Single owner (one
- * worker). */
+ * A slice pins its whole chunk. So that a few bytes which nobody takes cannot hold much memory, few bytes are always copied, and so
+ * are all when the pool is nearly used up. A queue without bytes owns nothing. Single owner (one worker). */
 #pragma once
 
 #include <ringwall/base/defs.h>
 
 enum {
     BUF_CHUNK_BYTES = 16 * 1024 + 512, /* payload of a chunk: one full TLS record and its overhead fit */
-    BUF_SHARE_MIN = 4 * 1024,        /* fewer bytes are copied rather than shared: a chunk is pinned for a quarter of it at least */
-    BUF_SHARE_MIN_SHORT = 12 * 1024, /* the same while more than half of the pool is in use: for three quarters */
+    BUF_SHARE_MIN = 4 * 1024, /* fewer bytes are copied rather than shared: a chunk is pinned for a quarter of it at least */
 };
 
 struct buf_pool;

@@ -20,7 +20,6 @@ enum stats_direction { STATS_INBOUND, STATS_OUTBOUND, _STATS_DIRECTION_MAX };
     X(handshakes_limited, "connections refused by the limit on handshakes per source") \
     X(accept_failed, "accepts that failed") \
     X(flows_parked, "flows that waited for a certificate") \
-    X(flows_relieved, "flows that held most and were ended because the worker's buffers ran out") \
     X(flows_retried, "further attempts of flows that were not open yet, by another tunnel or endpoint") \
     X(endpoints_ejected, "endpoints of services passed over for a while after failures in a row") \
     X(flows_rejudged, "open flows judged again after a new world") \

@@ -263,27 +263,6 @@ static void many_bytes_are_shared_few_are_copied(void **state) {
     assert_int_equal(buf_pool_used(p), 0);
 }
 
-/* Whatever is kept of it, a chunk that was shared late is pinned for three quarters of its size. */
-static void a_pool_half_used_shares_only_much(void **state) {
-    cleanup(buf_pool_freep) struct buf_pool *p = buf_pool_new(64);
-    struct buf_chunk *held[33], *c = buf_chunk_acquire(p);
-    struct bufq q;
-    bufq_init(&q, p);
-    for (size_t i = 0; i < array_size(held); i++)
-        held[i] = buf_chunk_acquire(p);
-    assert_int_equal(bufq_append_shared(&q, c, buf_chunk_bytes(c), BUF_SHARE_MIN_SHORT - 1), 0);
-    assert_false(buf_chunk_is_shared(c));
-    assert_int_equal(bufq_append_shared(&q, c, buf_chunk_bytes(c), BUF_SHARE_MIN_SHORT), 0);
-    assert_true(buf_chunk_is_shared(c));
-    bufq_deinit(&q);
-    for (size_t i = 0; i < array_size(held); i++)
-        buf_chunk_unref(held[i]);
-    assert_int_equal(bufq_append_shared(&q, c, buf_chunk_bytes(c), BUF_SHARE_MIN), 0);
-    assert_true(buf_chunk_is_shared(c));
-    bufq_deinit(&q);
-    buf_chunk_unref(c);
-}
-
 static void a_pool_nearly_used_up_is_not_shared(void **state) {
     cleanup(buf_pool_freep) struct buf_pool *p = buf_pool_new(16);
     struct bufq q;
@@ -403,7 +382,6 @@ int main(void) {
         cmocka_unit_test(contiguous_space),
         cmocka_unit_test(slices_keep_the_stream),
         cmocka_unit_test(many_bytes_are_shared_few_are_copied),
-        cmocka_unit_test(a_pool_half_used_shares_only_much),
         cmocka_unit_test(a_pool_nearly_used_up_is_not_shared),
         cmocka_unit_test(heads_share_a_chunk),
         cmocka_unit_test(unused_chunks_go_back),
