@@ -328,6 +328,8 @@ def memory_limit(lab, node, limit):
         yield script
     finally:
         if old.is_dir():
+            if node.daemon.process.poll() is None:  # something failed, and that is what shall be told
+                node.daemon.stop()
             eventually("its memory cgroup is empty", lambda: not (directory / "cgroup.procs").read_text())
             directory.rmdir()
         else:
@@ -348,6 +350,7 @@ def case_memory_limit(lab):
         print(f"  {node.daemon.rss_kib() >> 10} MiB resident at the bound")
         for h in holders:
             h.kill()
+        eventually("the connections that stood still are gone", lambda: not any(n.ctl_json("connections") for n in lab.nodes))
         far = Task(server, talking_server, PORT + 6, 8).wait_ready()
         expect_equal(Task(pod(lab, "client"), talking_client, server.ip, PORT + 6, range(2, 18, 2), 1 << 20).result(60), [], "conversations afterwards")
         expect_equal(far.result(60), [], "the server of these conversations")
