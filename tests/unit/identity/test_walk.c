@@ -245,7 +245,7 @@ static void step(struct scene *s) {
     look(&s->machine);
 }
 
-static void walk(struct scene *s, uint64_t seed) {
+static void begin(struct scene *s) {
     struct identity_options o = {.mailbox = s->own,
                                  .ca = s->ca,
                                  .workers = s->readers,
@@ -255,6 +255,10 @@ static void walk(struct scene *s, uint64_t seed) {
                                  .rotate_at = 0.8,
                                  .trust_domain = ours};
     assert_int_equal(machine_init(&s->machine, &o), 0);
+}
+
+static void walk(struct scene *s, uint64_t seed) {
+    begin(s);
     rng_seed(&s->rng, seed);
     rng_seed(&s->machine.rng, seed);
     s->n_revoked = 0;
@@ -276,15 +280,7 @@ static void all_invariants_hold(void **state) {
 /* More are asked for than the CA may have at a time, and it is silent: who stands behind them grows old, too. */
 static void expired_behind_a_silent_ca(void **state) {
     struct scene *s = *state;
-    struct identity_options o = {.mailbox = s->own,
-                                 .ca = s->ca,
-                                 .workers = s->readers,
-                                 .n_workers = 1,
-                                 .node = "node-1",
-                                 .ttl_s = TTL_S,
-                                 .rotate_at = 0.8,
-                                 .trust_domain = ours};
-    assert_int_equal(machine_init(&s->machine, &o), 0);
+    begin(s);
     machine_set(&s->machine, s->identities, N, &s->now);
     for (struct mail *m; tick(s), (m = mailbox_take(s->ca));) {
         struct mail_bytes *b = container_of(m, struct mail_bytes, mail);
