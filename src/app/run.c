@@ -19,6 +19,7 @@
 #include <ringwall/base/io.h>
 #include <ringwall/base/log.h>
 #include <ringwall/base/mapped.h>
+#include <ringwall/base/secret.h>
 #include <ringwall/ca/ca.h>
 #include <ringwall/config/config.h>
 #include <ringwall/doors/doors.h>
@@ -281,6 +282,17 @@ static int start_admin(struct daemon *d) {
     return r == 0 ? 0 : complain("admin", r, why);
 }
 
+/* Where addresses are limited, fewer keys have room than a node may have. */
+static int room_for_keys(void) {
+    size_t range = secret_range();
+    if (range == 0)
+        return complain("limits", -ENOMEM, "no addresses are left for the memory that keys lie in: raise RLIMIT_AS (LimitAS=)");
+    if (range < SECRET_RANGE_MAX)
+        log_warn("start", "RLIMIT_AS leaves %zu KiB of addresses for the memory that keys lie in, instead of %zu", range / 1024,
+                 (size_t)SECRET_RANGE_MAX / 1024);
+    return 0;
+}
+
 static int start_base(struct daemon *d, struct node_config *config) {
     sigset_t set;
     sigemptyset(&set);
@@ -295,6 +307,9 @@ static int start_base(struct daemon *d, struct node_config *config) {
     int r = limits_raise(why);
     if (r < 0)
         return complain("limits", r, why);
+    r = room_for_keys();
+    if (r < 0)
+        return r;
     r = tls_library_init();
     if (r < 0)
         return complain("tls", r, NULL);

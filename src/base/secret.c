@@ -7,6 +7,7 @@
  * (elliptic curve; RSA). Ten thousand P-256 keys take 2.5 MiB. Larger secrets have pages of their own.
  * A chunk with nothing in it is given back, unless it is the last with space of its size. Locking is best effort; being left out
  * is not.
+ * Where addresses are limited (RLIMIT_AS) the range is a part of them, and smaller still until the kernel gives it.
  * A forked child has none of its parent's secrets, and may have its own.
  * Invariant: what is not taken is zero. */
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <ringwall/base/check.h>
@@ -27,7 +29,10 @@
 enum {
     CHUNK_BYTES = 32 * 1024,
     CHUNKS_MAX = 32 * 1024, /* a gigabyte of addresses */
+    CHUNKS_MIN = 32,        /* a megabyte: some four thousand keys */
+    PART_OF_LIMIT = 8,      /* of RLIMIT_AS: addresses that others need too */
 };
+_Static_assert((size_t)CHUNKS_MAX *CHUNK_BYTES == SECRET_RANGE_MAX, "what the header says");
 static const size_t sizes[] = {256, 1024, 4224, SECRET_BLOCK_MAX};
 enum { N_SIZES = array_size(sizes), WORD_BITS = 64, WORDS = CHUNK_BYTES / 256 / WORD_BITS };
 
@@ -38,7 +43,8 @@ struct chunk {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uint8_t *_Atomic range; /* NULL: not reserved yet */
+static uint8_t *_Atomic range;  /* NULL: not reserved yet */
+static _Atomic size_t n_chunks; /* that the range has room for; written before it */
 static struct chunk chunks[CHUNKS_MAX];
 static unsigned n_touched; /* chunks that were ever used */
 static struct list unused = LIST_INIT(unused);
@@ -103,18 +109,28 @@ static void forget_all(void) {
     pthread_mutex_init(&lock, NULL); /* whoever held it is not here */
 }
 
+static size_t chunks_wanted(void) {
+    struct rlimit addresses;
+    if (getrlimit(RLIMIT_AS, &addresses) < 0 || addresses.rlim_cur == RLIM_INFINITY)
+        return CHUNKS_MAX;
+    rlim_t part = addresses.rlim_cur / PART_OF_LIMIT / CHUNK_BYTES;
+    return part > CHUNKS_MAX ? CHUNKS_MAX : max_of((size_t)part, (size_t)CHUNKS_MIN);
+}
+
 static bool range_reserve(void) {
     static bool told;
     if (!told)
         told = pthread_atfork(NULL, NULL, forget_all) == 0;
-    if (told && !range)
-        range = pages_map((size_t)CHUNKS_MAX * CHUNK_BYTES, PROT_NONE);
+    for (size_t n = told && !range ? chunks_wanted() : 0; n >= CHUNKS_MIN && !range; n /= 2) {
+        n_chunks = n;
+        range = pages_map(n * CHUNK_BYTES, PROT_NONE);
+    }
     return range;
 }
 
 static struct chunk *chunk_begin(unsigned size) {
     bool again = !list_empty(&unused);
-    if (!range_reserve() || (!again && n_touched == CHUNKS_MAX))
+    if (!range_reserve() || (!again && n_touched == n_chunks))
         return NULL;
     struct chunk *c = again ? list_entry(list_first(&unused), struct chunk, all) : &chunks[n_touched];
     if (mprotect(chunk_bytes(c), CHUNK_BYTES, PROT_READ | PROT_WRITE) < 0)
@@ -178,8 +194,15 @@ void *secret_take(size_t n) {
 }
 
 bool secret_holds(const void *at) {
-    uint8_t *first = atomic_load_explicit(&range, memory_order_relaxed);
-    return first && (uintptr_t)at - (uintptr_t)first < (size_t)CHUNKS_MAX * CHUNK_BYTES;
+    uint8_t *first = atomic_load_explicit(&range, memory_order_acquire); /* n_chunks is of it */
+    return first && (uintptr_t)at - (uintptr_t)first < n_chunks * CHUNK_BYTES;
+}
+
+size_t secret_range(void) {
+    pthread_mutex_lock(&lock);
+    size_t n = range_reserve() ? n_chunks * CHUNK_BYTES : 0;
+    pthread_mutex_unlock(&lock);
+    return n;
 }
 
 static struct chunk *chunk_of(const void *at) {

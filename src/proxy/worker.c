@@ -97,6 +97,8 @@ static int worker_make(struct worker *w, char why[256]) {
         rng_seed(&w->rng, o->seed);
     else
         rng_seed_random(&w->rng);
+    static const char too_little[] = "not enough memory, or addresses (RLIMIT_AS, LimitAS=), for a worker's tables: raise that, "
+                                     "or lower `workers` in the node file";
     w->buffers = buf_pool_new(o->buffers_max);
     struct ring_options ring = {.n_entries = RING_ENTRIES,
                                 .n_recv_buffers = RING_RECV_BUFFERS,
@@ -108,7 +110,7 @@ static int worker_make(struct worker *w, char why[256]) {
         return err_trace(r);
     r = notebook_init(&w->notebook, o->flows_max);
     if (r < 0) {
-        snprintf(why, 256, "not enough memory for a worker's tables");
+        snprintf(why, 256, "%s", too_little);
         return err_trace(r);
     }
     w->flows = pool_new(FLOW_MAGIC, sizeof(struct flow), o->flows_max);
@@ -121,7 +123,7 @@ static int worker_make(struct worker *w, char why[256]) {
     w->ejected = ejected_new(EJECTED_TRACKED, rng_u64(&w->rng));
     if (!w->flows || !w->tunnels || !w->hops || !w->rejects || !w->buffers || !w->sources || !w->history || !w->ejected ||
         map_init(&w->pods, 64) || map_init(&w->credentials, 64) || map_init(&w->hop_map, o->tunnels_max)) {
-        snprintf(why, 256, "not enough memory for a worker's tables");
+        snprintf(why, 256, "%s", too_little);
         return err_origin(-ENOMEM);
     }
     return 0;

@@ -9,7 +9,7 @@ struct secret {
     size_t n;
 };
 #define SECRET_NULL ((struct secret){0})
-enum { SECRET_STACK_MAX = 64 * 1024, SECRET_BLOCK_MAX = 8384 };
+enum { SECRET_STACK_MAX = 64 * 1024, SECRET_BLOCK_MAX = 8384, SECRET_RANGE_MAX = 1024 * 1024 * 1024 };
 
 int secret_new(struct secret *ret, size_t n) must_check; /* zeroed; -ENOMEM */
 int secret_copy(struct secret *ret, const void *bytes, size_t n) must_check;
@@ -23,3 +23,5 @@ void *secret_take(size_t n);        /* zeroed, aligned to 64; NULL: no memory, o
 void secret_give(void *at);         /* wipes */
 bool secret_holds(const void *at);  /* does it point into such a block? Else at is the caller's to know about */
 size_t secret_room(const void *at); /* of a block, at least what was asked for */
+/* How many bytes of addresses the blocks may take in all: SECRET_RANGE_MAX, less where RLIMIT_AS leaves less, 0: none. */
+size_t secret_range(void);

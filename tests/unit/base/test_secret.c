@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * Goal: secrets lie in pages of their own that neither a core file nor a child sees, locked where that is allowed, separate from
- * each other, and are gone when freed; blocks for a foreign library the same, of every size, from several threads.
- * Method: the flags of the mapping in /proc/self/smaps, a forked child, wiped memory looked at; blocks taken and given at random,
- * each full of its own number. */
+ * each other, and are gone when freed, also where few addresses are to be had; blocks for a foreign library the same, of every
+ * size, from several threads. Method: the flags of the mapping in /proc/self/smaps, a forked child, one with few addresses
+ * (RLIMIT_AS), wiped memory looked at; blocks taken and given at random, each full of its own number. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 
 #include <ringwall/base/secret.h>
@@ -221,6 +222,65 @@ static void threads_share_it(void **state) {
             fail_msg("%s", wrong[i]);
 }
 
+/* How much of the address space is in use. */
+static size_t addresses_used(void) {
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f || fscanf(f, "%lu", &pages) != 1)
+        _exit(1);
+    fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+enum { MIB = 1024 * 1024, KEYS = 2000 };
+
+/* In a child, which reserves anew: `more` bytes of addresses beyond those in use. */
+static void live_within(void *more) {
+    struct rlimit addresses = {0};
+    struct secret keys[KEYS];
+    addresses.rlim_cur = addresses.rlim_max = addresses_used() + *(size_t *)more;
+    if (setrlimit(RLIMIT_AS, &addresses) < 0)
+        _exit(1);
+    size_t range = secret_range();
+    if (range < MIB || range > max_of((size_t)addresses.rlim_cur / 8, (size_t)MIB) || range > *(size_t *)more)
+        _exit(1);
+    for (int i = 0; i < KEYS; i++)
+        if (secret_new(&keys[i], 121) != 0 || !secret_holds(keys[i].at) || !memset(keys[i].at, i, keys[i].n))
+            _exit(1);
+    for (int i = 0; i < KEYS; i++)
+        for (size_t j = 0; j < keys[i].n; j++)
+            if (keys[i].at[j] != (uint8_t)i)
+                _exit(1);
+    for (int i = 0; i < KEYS; i++)
+        secret_deinit(&keys[i]);
+}
+
+/* What it has room for, and not a block more; all of it given back can be taken again. */
+static void end_at_the_bound(void *more) {
+    struct rlimit addresses = {0};
+    size_t n_max = 0, n = 0;
+    addresses.rlim_cur = addresses.rlim_max = addresses_used() + *(size_t *)more;
+    if (setrlimit(RLIMIT_AS, &addresses) < 0 || (n_max = secret_range() / 256) == 0)
+        _exit(1);
+    void **blocks = mmap(NULL, n_max * sizeof(*blocks), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int turn = 0; turn < 2; turn++) {
+        for (n = 0; n < n_max && (blocks[n] = secret_take(200)); n++)
+            ;
+        if (blocks == MAP_FAILED || n != n_max || secret_take(200))
+            _exit(1);
+        while (n > 0)
+            secret_give(blocks[--n]);
+    }
+}
+
+static void few_addresses_suffice(void **state) {
+    static const size_t left[] = {4 * MIB, 64 * MIB, 900 * (size_t)MIB, 3000 * (size_t)MIB};
+    assert_int_equal(secret_range(), SECRET_RANGE_MAX);
+    for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
+        assert_false(unit_dies(live_within, (void *)&left[i]));
+    assert_false(unit_dies(end_at_the_bound, (void *)&left[0]));
+}
+
 static void edges(void **state) {
     struct secret s = {.at = (uint8_t *)1}, none = SECRET_NULL;
     assert_int_not_equal(secret_new(&s, SIZE_MAX), 0);
@@ -248,6 +308,7 @@ int main(void) {
         cmocka_unit_test(blocks),
         cmocka_unit_test(misuse_is_noticed),
         cmocka_unit_test(threads_share_it),
+        cmocka_unit_test(few_addresses_suffice),
         cmocka_unit_test(edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
