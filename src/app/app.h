@@ -48,9 +48,11 @@ struct pod {
     char why[CAPTURE_WHY_BYTES];
     bool wanted;        /* by the newest world */
     bool moved;         /* its place is another now: a new pod of the same uid follows it */
+    bool lost;          /* enrolled once, and taken out of the kernel by somebody else since; why says it */
     unsigned n_leaving; /* workers that have not let go of it yet; 0: none asked */
 };
 /* Without netns and cgroup it cannot be captured: it is kept to be told of. */
+static inline bool pod_is_captured(const struct pod *p) { return p->capture && !p->lost; }
 static inline bool pod_has_place(const struct pod *p) { return p->netns_path || p->cgroup_path; }
 
 /* The main thread's view of its node. */
@@ -63,6 +65,7 @@ struct node {
     unsigned n_workers;
     struct mailbox *doors;   /* NULL: no door for local programs is open */
     struct capture *capture; /* NULL: capture.mode none */
+    bool detached;           /* and taken out of the kernel by somebody else since */
     struct ready ready;
     struct list pods; /* of struct pod */
     uint32_t next_id;
@@ -78,8 +81,9 @@ void node_init(struct node *n, struct node_config *config);
 void node_deinit(struct node *n);                                 /* capture entries stay closed */
 void node_handle(struct node *n, struct mail *m, bool *ret_quit); /* frees m */
 void node_world_changed(struct node *n);
-bool node_retry(struct node *n); /* tries pods again that could not be enrolled; true: some still wait */
-void node_look(struct node *n);  /* pods whose netns or cgroup was made anew come anew */
+bool node_retry(struct node *n);       /* tries pods again that could not be enrolled; true: some still wait */
+void node_look(struct node *n);        /* pods whose netns or cgroup was made anew come anew */
+void node_look_kernel(struct node *n); /* is what was captured still so? */
 void node_pod_gone(struct node *n, uint32_t id);
 void node_announce_identities(struct node *n);
 void node_credential(struct node *n, const struct mail_credential *m);

@@ -116,7 +116,7 @@ static void pod_enrol(struct node *n, struct pod *p) {
         "netns and cgroup are not known, and this version does not find a Pod's by itself: describe it as a "
         "WorkloadEntry with annotations ringwall.io/node, ringwall.io/netns and ringwall.io/cgroup";
     int r = 1;
-    if (pod_has_place(p)) {
+    if (pod_has_place(p) && (!n->detached || capture_stands(n->capture, why))) {
         why[0] = '\0';
         r = capture_enrol(n->capture, &spec, n->n_workers, &p->capture, fds, why);
     }
@@ -201,7 +201,7 @@ static void node_note_counts(struct node *n) {
     list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);
         wanted += p->wanted && pod_has_place(p); /* one without is told of; no waiting would change it */
-        enrolled += p->wanted && p->capture && p->n_leaving == 0;
+        enrolled += p->wanted && pod_is_captured(p) && p->n_leaving == 0;
     }
     pthread_mutex_lock(&n->ready.lock);
     n->ready.n_wanted = wanted;
@@ -266,7 +266,31 @@ static void node_compare(struct node *n, const struct world *world) {
     }
 }
 
+/* Capture can be taken away under a daemon that runs. It is not put back: whoever did it wanted the traffic to pass. */
+void node_look_kernel(struct node *n) {
+    char all[CAPTURE_WHY_BYTES] = "", why[CAPTURE_WHY_BYTES] = "";
+    if (!n->capture)
+        return;
+    bool detached = !capture_stands(n->capture, all);
+    if (detached && !n->detached)
+        log_error("enrol", "%s", all);
+    n->detached = detached;
+    list_for_each (it, &n->pods) {
+        struct pod *p = list_entry(it, struct pod, link);
+        if (!p->capture)
+            continue;
+        bool lost = detached || !capture_pod_stands(p->capture, why);
+        if (lost && !p->lost && !detached)
+            log_error("enrol", "workload %s/%s is not captured: %s", p->ns, p->name, why);
+        if (lost != p->lost)
+            snprintf(p->why, sizeof(p->why), "%s", !lost ? "" : detached ? all : why);
+        p->lost = lost;
+    }
+    node_note_counts(n);
+}
+
 void node_look(struct node *n) {
+    node_look_kernel(n);
     bool any = false;
     list_for_each (it, &n->pods) {
         struct pod *p = list_entry(it, struct pod, link);

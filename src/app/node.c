@@ -118,7 +118,7 @@ static void write_pod(struct json_writer *w, const struct pod *p) {
     json_str(w, "identity", identity_uri(&p->identity));
     json_z(w, "netns", p->netns_path);
     json_z(w, "cgroup", p->cgroup_path);
-    json_bool(w, "captured", p->capture != NULL);
+    json_bool(w, "captured", pod_is_captured(p));
     json_bool(w, "leaving", p->n_leaving > 0);
     if (p->why[0])
         json_z(w, "why", p->why);
@@ -133,6 +133,7 @@ static void node_answer(struct node *n, const struct mail_ask *ask) {
     json_begin(&w, &answer->json, false);
     json_object(&w, NULL);
     char why[128];
+    node_look_kernel(n);
     json_bool(&w, "ready", ready_ask(&n->ready, why));
     json_z(&w, "why", why);
     json_str(&w, "node", n->config->world.node);

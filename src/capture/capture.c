@@ -95,6 +95,7 @@ static struct capture *capture_new(const struct capture_options *o) {
 static int attach_all(struct capture *c, const struct capture_options *o, char why[CAPTURE_WHY_BYTES]) {
     cleanup_fd int cgroup_fd = -1, probe_fd = -1;
     struct kernel_attach a = {0};
+    struct kernel_open opened;
     int r = workloads_cgroup(c, o, &cgroup_fd, why);
     if (r == 0)
         r = self_exempt(c, cgroup_fd, &a, why);
@@ -108,8 +109,12 @@ static int attach_all(struct capture *c, const struct capture_options *o, char w
     a.cgroup_id = c->cgroup_id;
     a.probe_fd = probe_fd;
     if (r == 0)
-        r = kernel_open(c->dir, &a, c->maps, why);
-    return err_trace(r);
+        r = kernel_open(c->dir, &a, &opened, why);
+    if (r < 0)
+        return err_trace(r);
+    memcpy(c->maps, opened.maps, sizeof(c->maps));
+    memcpy(c->programs, opened.programs, sizeof(c->programs));
+    return 0;
 }
 
 int capture_open(const struct capture_options *o, struct capture **ret, char why[CAPTURE_WHY_BYTES]) {
@@ -147,6 +152,30 @@ int capture_ready(struct capture *c) {
     uint32_t zero = 0;
     struct capture_state s = {.ready = 1, .port_outbound = c->ports[CAPTURE_OUTBOUND4], .generation = c->generation};
     return bpf_map_update_elem(c->maps[KERNEL_STATE], &zero, &s, BPF_ANY) < 0 ? err_origin(-errno) : 0;
+}
+
+bool capture_stands(const struct capture *c, char why[CAPTURE_WHY_BYTES]) {
+    cleanup_fd int fd = -1;
+    uint64_t id = 0;
+    if (cgroup_open(c->cgroup_path, &fd, &id) != 0 || id != c->cgroup_id) {
+        why_set(why, "the cgroup %s that was captured is gone, or another has its name: start ringwall again", c->cgroup_path);
+        return false;
+    }
+    const char *missing = kernel_missing(fd, c->programs);
+    if (missing)
+        why_set(why,
+                "capture was removed from the kernel while the daemon runs (%s is not attached to %s any more; "
+                "`ringwallctl capture detach` does that): traffic passes in plaintext until ringwall is started again",
+                missing, c->cgroup_path);
+    return !missing;
+}
+
+bool capture_pod_stands(const struct capture_pod *p, char why[CAPTURE_WHY_BYTES]) {
+    bool stands = p->netns_fd < 0 || inbound_stands(p->netns_fd, p->program);
+    if (!stands)
+        why_set(why, "the sk_lookup program of its network namespace was removed from the kernel while the daemon runs: "
+                     "plaintext reaches it past every policy until ringwall is started again");
+    return stands;
 }
 
 int capture_origdst(struct capture *c, uint64_t netns_cookie, const struct endpoint *client, struct capture_origin *ret) {

@@ -120,8 +120,8 @@ static void namespace_leave(struct capture *c, uint64_t ino) {
         namespace_strip(fd);
 }
 
-static int namespace_attach(struct capture *c, const struct capture_pod *p, const struct capture_pod_spec *spec,
-                            const int *listeners, unsigned n_listeners, char why[CAPTURE_WHY_BYTES]) {
+static int namespace_attach(struct capture *c, struct capture_pod *p, const struct capture_pod_spec *spec, const int *listeners,
+                            unsigned n_listeners, char why[CAPTURE_WHY_BYTES]) {
     struct inbound_spec in = {.dir = c->pods_dir,
                               .netns_fd = p->netns_fd,
                               .netns_ino = p->netns_ino,
@@ -132,7 +132,7 @@ static int namespace_attach(struct capture *c, const struct capture_pod *p, cons
                               .port_hbone = n_listeners > 0 ? c->ports[CAPTURE_HBONE] : 0,
                               .announced_fd = c->maps[KERNEL_ANNOUNCED],
                               .counts_fd = c->maps[KERNEL_COUNTS]};
-    return inbound_attach(&in, why);
+    return inbound_attach(&in, &p->program, why);
 }
 
 /* --- the maps ------------------------------------------------------------------------------------------------------ */

@@ -57,7 +57,7 @@ static int attach(const char *path, int program_fd, const struct inbound_spec *s
     return 0;
 }
 
-int inbound_attach(const struct inbound_spec *spec, char why[CAPTURE_WHY_BYTES]) {
+int inbound_attach(const struct inbound_spec *spec, uint32_t *ret_program, char why[CAPTURE_WHY_BYTES]) {
     check(spec->n_listeners <= CAPTURE_LISTENERS_MAX);
     char path[CAPTURE_PATH_BYTES];
     int r = pin_path(path, "%s/%llu", spec->dir, (unsigned long long)spec->netns_ino);
@@ -72,11 +72,15 @@ int inbound_attach(const struct inbound_spec *spec, char why[CAPTURE_WHY_BYTES])
         r = give_listeners(s, spec);
     if (r == 0)
         r = attach(path, bpf_program__fd(s->progs.capture_inbound), spec);
+    if (r == 0)
+        r = kernel_program_id(bpf_program__fd(s->progs.capture_inbound), ret_program);
     if (r < 0)
         why_set(why, "cannot attach the sk_lookup program to the workload's network namespace: %s%s%s", strerror(-r),
                 kernel_said()[0] ? ": " : "", kernel_said());
     return err_origin(r);
 }
+
+bool inbound_stands(int netns_fd, uint32_t program) { return kernel_is_attached(netns_fd, BPF_SK_LOOKUP, program); }
 
 void inbound_detach(const char *pods_dir, uint64_t netns_ino) {
     char path[CAPTURE_PATH_BYTES];

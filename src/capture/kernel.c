@@ -18,7 +18,12 @@
 #include "capture.skel.h"
 #include "private.h"
 
-enum { SAID_BYTES = 256, KEY_BYTES_MAX = 64, VALUE_BYTES_MAX = 64 };
+enum {
+    SAID_BYTES = 256,
+    KEY_BYTES_MAX = 64,
+    VALUE_BYTES_MAX = 64,
+    ATTACHED_MAX = 64, /* the kernel's own bound of programs at one hook */
+};
 
 static _Thread_local char said[SAID_BYTES];
 
@@ -181,6 +186,34 @@ static const struct attachment attachments[] = {
     {"capture_announce", BPF_CGROUP_SOCK_OPS, true},
 };
 
+_Static_assert(array_size(attachments) == KERNEL_PROGRAMS, "one id for each");
+
+int kernel_program_id(int program_fd, uint32_t *ret) {
+    struct bpf_prog_info i = {0};
+    uint32_t n = sizeof(i);
+    if (bpf_obj_get_info_by_fd(program_fd, &i, &n) < 0)
+        return err_origin(-errno);
+    *ret = i.id;
+    return 0;
+}
+
+bool kernel_is_attached(int target_fd, unsigned type, uint32_t program) {
+    uint32_t ids[ATTACHED_MAX], n = ATTACHED_MAX;
+    if (bpf_prog_query(target_fd, type, 0, NULL, ids, &n) < 0)
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        if (ids[i] == program)
+            return true;
+    return false;
+}
+
+const char *kernel_missing(int cgroup_fd, const uint32_t programs[KERNEL_PROGRAMS]) {
+    for (size_t i = 0; i < array_size(attachments); i++)
+        if (!attachments[i].probe && !kernel_is_attached(cgroup_fd, attachments[i].type, programs[i]))
+            return attachments[i].program;
+    return NULL;
+}
+
 static int link_cgroup(int fd, uint64_t *ret) {
     struct bpf_link_info i = {0};
     uint32_t n = sizeof(i);
@@ -237,7 +270,8 @@ static int link_open(const char *path, const struct attachment *t, int program_f
     return 1;
 }
 
-static int links_open(const char *dir, struct capture_bpf *s, const struct kernel_attach *a, char why[CAPTURE_WHY_BYTES]) {
+static int links_open(const char *dir, struct capture_bpf *s, const struct kernel_attach *a, uint32_t ret_programs[KERNEL_PROGRAMS],
+                      char why[CAPTURE_WHY_BYTES]) {
     bool fresh[array_size(attachments)] = {false};
     char path[CAPTURE_PATH_BYTES];
     int r = 0;
@@ -251,6 +285,8 @@ static int links_open(const char *dir, struct capture_bpf *s, const struct kerne
         else if (r == 0)
             r = link_open(path, t, bpf_program__fd(p), a, why);
         fresh[i] = r == 1;
+        if (r >= 0)
+            r = kernel_program_id(bpf_program__fd(p), &ret_programs[i]);
     }
     for (size_t i = 0; r < 0 && i < array_size(attachments); i++)
         if (fresh[i] && pin_path(path, "%s/links/%s", dir, attachments[i].program) == 0)
@@ -271,7 +307,7 @@ static int maps_take(struct capture_bpf *s, int ret_maps[_KERNEL_MAP_MAX]) {
     return 0;
 }
 
-int kernel_open(const char *dir, const struct kernel_attach *a, int ret_maps[_KERNEL_MAP_MAX], char why[CAPTURE_WHY_BYTES]) {
+int kernel_open(const char *dir, const struct kernel_attach *a, struct kernel_open *ret, char why[CAPTURE_WHY_BYTES]) {
     kernel_listen();
     cleanup(skeleton_destroy_p) struct capture_bpf *s = capture_bpf__open();
     if (!s)
@@ -292,8 +328,8 @@ int kernel_open(const char *dir, const struct kernel_attach *a, int ret_maps[_KE
     if (r == 0)
         r = exempt_write(bpf_map__fd(map_of(s, KERNEL_EXEMPT)), a, why);
     if (r == 0)
-        r = links_open(dir, s, a, why);
+        r = links_open(dir, s, a, ret->programs, why);
     if (r == 0)
-        r = maps_take(s, ret_maps);
+        r = maps_take(s, ret->maps);
     return err_trace(r);
 }

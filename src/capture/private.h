@@ -99,9 +99,17 @@ struct kernel_attach {
     uint64_t self_id; /* our own cgroup and how it is exempt; 0: it stands above what is captured, nothing to exempt */
     uint32_t self_how;
 };
+enum { KERNEL_PROGRAMS = 8 }; /* attached node-wide */
+struct kernel_open {          /* what kernel_open gives */
+    int maps[_KERNEL_MAP_MAX];
+    uint32_t programs[KERNEL_PROGRAMS]; /* their ids */
+};
 /* Adopts or makes maps, writes the exempt entry, then adopts or makes the links. */
-int kernel_open(const char *dir, const struct kernel_attach *a, int ret_maps[_KERNEL_MAP_MAX],
-                char why[CAPTURE_WHY_BYTES]) must_check;
+int kernel_open(const char *dir, const struct kernel_attach *a, struct kernel_open *ret, char why[CAPTURE_WHY_BYTES]) must_check;
+/* The first program of those that judge workloads which is not attached to the cgroup (any more); NULL: all are. */
+const char *kernel_missing(int cgroup_fd, const uint32_t programs[KERNEL_PROGRAMS]);
+int kernel_program_id(int program_fd, uint32_t *ret) must_check;
+bool kernel_is_attached(int target_fd, unsigned type /* enum bpf_attach_type */, uint32_t program);
 int kernel_detach_link(const char *path) must_check; /* from whatever it is attached to, then removes the pin */
 void kernel_listen(void);                            /* takes libbpf's warnings for kernel_said, from now on */
 const char *kernel_said(void);                       /* this thread's first one since, or "" */
@@ -120,7 +128,9 @@ struct inbound_spec {
     uint16_t port_hbone;
     int announced_fd, counts_fd;
 };
-int inbound_attach(const struct inbound_spec *s, char why[CAPTURE_WHY_BYTES]) must_check; /* or replaces what is pinned */
+/* Or replaces what is pinned. */
+int inbound_attach(const struct inbound_spec *s, uint32_t *ret_program, char why[CAPTURE_WHY_BYTES]) must_check;
+bool inbound_stands(int netns_fd, uint32_t program);
 void inbound_detach(const char *pods_dir, uint64_t netns_ino);
 
 /* --- enrol.c, capture.c --------------------------------------------------------------------------------------------- */
@@ -129,6 +139,7 @@ struct capture {
     char dir[CAPTURE_PATH_BYTES], pods_dir[CAPTURE_PATH_BYTES];
     int lock_fd;
     int maps[_KERNEL_MAP_MAX];
+    uint32_t programs[KERNEL_PROGRAMS];
     uint64_t cgroup_id; /* attached to */
     char cgroup_path[CAPTURE_PATH_BYTES];
     uint16_t ports[_CAPTURE_LISTENER_MAX];
@@ -143,5 +154,6 @@ struct capture_pod {
     uint64_t cgroup_id; /* 0: none */
     int netns_fd;       /* -1: none */
     uint64_t netns_ino, cookie;
+    uint32_t program; /* the namespace's sk_lookup */
 };
 void enrol_drop_closed(struct capture *c); /* our notes of them; in the kernel they stay closed */

@@ -48,7 +48,7 @@ static int detach(const char *bpffs, const char *node) {
         return EXIT_FAILED;
     }
     printf("capture of node %s is removed from the kernel: its workloads are outside the mesh until the daemon is started again\n"
-           "(one that still runs does not put it back, and says captured: end it too)\n",
+           "(one that still runs says so, is not ready, and does not put it back)\n",
            node);
     return EXIT_DONE;
 }

@@ -66,6 +66,7 @@ static void test_capture_survives_its_daemon(void **state) {
     /* Pod 2 is of the earlier life and not enrolled again: closed until the sweep, untouched after it. */
     assert_int_equal(lab_do(lab.inner[2], 2, &to_node).error, ECONNREFUSED);
     assert_int_equal(capture_sweep(d.c), 0);
+    assert_true(capture_stands(d.c, d.why) && capture_pod_stands(d.pod[1], d.why)); /* adopted ones count */
     struct report r = lab_do(lab.inner[2], 2, &to_node);
     assert_int_equal(r.error, 0);
     assert_true(lab_is(&r.peer, "10.77.1.1", 7777));
@@ -104,8 +105,14 @@ static void test_detach_removes_everything(void **state) {
     char dir[256];
     snprintf(dir, sizeof(dir), "%s/node+1", lab.bpffs);
     assert_int_equal(stat(dir, &st), 0);
+    assert_true(capture_stands(d.c, d.why));
+    assert_true(capture_pod_stands(d.pod[1], d.why) && capture_pod_stands(d.pod[2], d.why));
     assert_int_equal(capture_detach_all(lab.bpffs, "node.1", d.why), 0); /* under a daemon that lives */
     assert_int_equal(stat(dir, &st), -1);
+    assert_false(capture_stands(d.c, d.why));
+    assert_non_null(strstr(d.why, "removed from the kernel"));
+    assert_false(capture_pod_stands(d.pod[1], d.why));
+    assert_non_null(strstr(d.why, "sk_lookup"));
     assert_int_equal(lab_sh_in(1, "! ip rule | grep -q 0x539 && ! ip -6 rule | grep -q 0x539"), 0);
     expect_untouched(lab.inner[1], 1);
     close_all();

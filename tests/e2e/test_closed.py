@@ -123,6 +123,31 @@ def case_before_first_world(lab):
         expect_equal(end, "answered", f"{key} with a world ({server.name})")
 
 
+def case_detached_under_a_daemon(lab):
+    """`capture detach` while the daemon runs, and a program taken away by hand: status, capture and readiness say so at once"""
+    works(lab)
+    node = lab.nodes[0]
+    whole = node.ctl_json("status")
+    expect(whole["ready"] and all(p["captured"] for p in whole["capture"]["pods"]), f"before: {whole['capture']}")
+    client = pod(lab, "client")
+    sh("bpftool", "link", "detach", "pinned", lab.bpffs / node.name / "pods" / str(os.stat(client.netns).st_ino))
+    lost = {p["name"]: p.get("why", "") for p in node.ctl_json("capture")["pods"] if not p["captured"]}
+    expect(set(lost) == {"client"} and "sk_lookup" in lost["client"], f"one pod's program was taken away: {lost}")
+    done = sh(lab.program("ringwallctl"), "capture", "detach", "-c", node.config)
+    expect("captured" not in done.stdout, f"detach says: {done.stdout}")
+    after = node.ctl_json("status")
+    expect(not after["ready"] and "captured" in after["why"], f"ready: {after['ready']}, {after['why']}")
+    for p in after["capture"]["pods"]:
+        expect(not p["captured"] and "removed from the kernel" in p["why"], f"after detach: {p}")
+    text = node.ctl("status").stdout
+    expect(f"captured      0 of {len(after['capture']['pods'])}" in text and "capture detach" in text, text)
+    expect_equal(node.log.read_text().count("capture was removed from the kernel"), 1, "lines in the log")
+    node.daemon.stop()
+    node.start()
+    for key, end in tries(lab).items():
+        expect_equal(end, "answered", f"{key} after the restart")
+
+
 def case_not_enrolled(lab):
     """A pod that is not in the mesh is untouched: plaintext to the outside works, its connects are not ours"""
     outsider, gateway = pod(lab, "outsider"), "10.71.1.1"

@@ -74,6 +74,11 @@ int capture_sweep(struct capture *c) must_check;
  * under its old name. A path that leads nowhere is no answer: processes may live on in the place that had it. */
 bool capture_pod_moved(const struct capture_pod *p, const char *netns_path, const char *cgroup_path);
 
+/* Is it in the kernel as this process put it there? The kernel is asked, for somebody may have taken it away since:
+ * capture_detach_all does under a daemon that runs. False: what passes now passes in plaintext; `why` says what is missing. */
+bool capture_stands(const struct capture *c, char why[CAPTURE_WHY_BYTES]);
+bool capture_pod_stands(const struct capture_pod *p, char why[CAPTURE_WHY_BYTES]); /* the namespace's own part */
+
 uint64_t capture_pod_cookie(const struct capture_pod *p); /* netns cookie */
 int capture_pod_netns(const struct capture_pod *p);       /* descriptor, owned by the pod */
 
