@@ -138,5 +138,5 @@ def all_peers(mesh, ztunnel=None):
         Ztunnel(mesh, ztunnel),
         Ringwall(mesh),
         Ringwall(mesh, "ringwall-1-worker", workers=1),
-        Ringwall(mesh, "ringwall-busy-wait", busyWait="on"),
+        Ringwall(mesh, "ringwall-cpu-latency", cpuLatency="0us"),
     ]

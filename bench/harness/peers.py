@@ -16,7 +16,7 @@ import socket
 from lab import ROOT, Lab, LabError, eventually, inside, sh
 
 APP_PORT, APP_PORT_REDIRECTED, HBONE_PORT = 9000, 9001, 15008
-SWITCHED = ("bulk-1", "bulk-64", "rr-1024-5k", "connect")  # where ringwall's variants are measured
+SWITCHED = ("bulk-1", "bulk-1-down", "bulk-64", "rr-1024-5k", "connect")  # where ringwall's variants are measured
 
 
 class Process:

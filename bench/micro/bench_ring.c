@@ -6,7 +6,8 @@
  *
  * And before that a relay of streams, each step of what the ring can do on top of the one before, in the same run: what a second of
  * its own CPU time carries, the ratio to the first step, and system calls a MB. And between the two, questions at a steady rate to
- * someone on another processor, with a busy wait for the answer and without: how long each took, and what it cost both ends. */
+ * someone on another processor, with processors that wait awake (base/cpu_latency.h) and that sleep: how long each took, and what
+ * it cost both ends. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include <ringwall/base/check.h>
+#include <ringwall/base/cpu_latency.h>
 #include <ringwall/ring/ring.h>
 #include <sys/uio.h>
 
@@ -457,7 +459,7 @@ static void relay_table(unsigned n) {
 
 /* --- a question, its answer, a pause --- */
 
-enum { ASK_EACH_NS = 200 * 1000, BUSY_NS = 50 * 1000 };
+enum { ASK_EACH_NS = 200 * 1000 };
 struct asker {
     struct ring *ring;
     struct ring_op recv, send;
@@ -500,11 +502,13 @@ static int compare_ns(const void *a, const void *b) {
 }
 
 /* Microseconds: to answer half the questions; of CPU time a question, both ends. */
-static void measure_questions(uint64_t busy_wait_ns, double *ret_p50, double *ret_cpu) {
+static void measure_questions(bool awake, double *ret_p50, double *ret_cpu) {
     static struct asker a;
     int pair[2];
     tcp_pair(pair);
-    struct ring_options o = {.n_entries = 64, .n_recv_buffers = 16, .recv_buffer_bytes = READ_BYTES, .busy_wait_ns = busy_wait_ns};
+    struct ring_options o = {.n_entries = 64, .n_recv_buffers = 16, .recv_buffer_bytes = READ_BYTES};
+    cleanup_fd int latency = awake ? cpu_latency_open(CPU_LATENCY_DEVICE) : -1;
+    check(!awake || (latency >= 0 && cpu_latency_ask(latency, 0) == 0));
     struct server s = {.listen_fd = pair[0]};
     char why[256] = "";
     pthread_t t;
@@ -539,9 +543,9 @@ static void measure_questions(uint64_t busy_wait_ns, double *ret_p50, double *re
 static void questions_table(void) {
     double took[2][ROUNDS], cpu[2][ROUNDS];
     for (unsigned i = 0; i < 2 * ROUNDS; i++)
-        measure_questions(i % 2 ? BUSY_NS : 0, &took[i % 2][i / 2], &cpu[i % 2][i / 2]);
+        measure_questions(i % 2, &took[i % 2][i / 2], &cpu[i % 2][i / 2]);
     for (unsigned i = 0; i < 2; i++)
-        printf("questions_5k_%s\tp50 %.1f us\t%.1f us of CPU each, both ends\n", i ? "busy_wait" : "asleep", median(took[i]),
+        printf("questions_5k_%s\tp50 %.1f us\t%.1f us of CPU each, both ends\n", i ? "awake" : "asleep", median(took[i]),
                median(cpu[i]));
 }
 

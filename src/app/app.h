@@ -89,10 +89,10 @@ void node_announce_identities(struct node *n);
 void node_credential(struct node *n, const struct mail_credential *m);
 
 /* limits.c */
-int limits_raise(char why[256]) must_check;    /* descriptors, locked memory, no core file */
-bool limits_busy_wait(enum switch_mode asked); /* whether workers may put a sleep off */
-unsigned limits_workers(unsigned asked);       /* 0: one per CPU this process may use */
-size_t limits_memory(void);                    /* bytes that this process may use: the machine's, or what its cgroups leave of it */
+int limits_raise(char why[256]) must_check; /* descriptors, locked memory, no core file */
+const char *limits_cpu_latency(int32_t us); /* the device to ask for it (base/cpu_latency.h); NULL: off, or the log says why not */
+unsigned limits_workers(unsigned asked);    /* 0: one per CPU this process may use */
+size_t limits_memory(void);                 /* bytes that this process may use: the machine's, or what its cgroups leave of it */
 
 /* notify.c: sd_notify's protocol; silent without NOTIFY_SOCKET */
 void notify_send(const char *state);

@@ -77,7 +77,8 @@ char *config_json(const struct node_config *c) {
     json_str(&w, "meshDir", c->mesh_dir);
     json_str(&w, "stateDir", c->state_dir);
     json_u64(&w, "workers", c->workers);
-    json_z(&w, "busyWait", switch_name(c->busy_wait));
+    if (c->cpu_latency_us >= 0)
+        json_u64(&w, "cpuLatencyMicroseconds", (uint64_t)c->cpu_latency_us);
     json_str(&w, "cluster", c->world.cluster);
     json_str(&w, "clusterDomain", c->world.cluster_domain);
     json_str(&w, "network", c->world.network);

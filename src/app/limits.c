@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  * limits.c - what the process asks of the kernel for itself: descriptors, locked memory, no core file with keys in it; and what
  * it may use: CPUs, memory */
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
@@ -12,6 +9,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include <ringwall/base/cpu_latency.h>
 
 #include "app.h"
 
@@ -93,17 +92,15 @@ size_t limits_memory(void) {
     return least;
 }
 
-/* Waking an idle processor takes an exit to the host of a virtual machine: more than many waits last. */
-static bool is_virtual(void) {
-#if defined(__x86_64__)
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && c >> 31; /* the bit that hypervisors set */
-#else
-    return false; /* not known */
-#endif
+const char *limits_cpu_latency(int32_t us) {
+    if (us < 0)
+        return NULL;
+    cleanup_fd int fd = cpu_latency_open(CPU_LATENCY_DEVICE);
+    if (fd >= 0)
+        return CPU_LATENCY_DEVICE;
+    log_warn("start", "cpuLatency has no effect, as %s cannot be opened: %s", CPU_LATENCY_DEVICE, strerror(-fd));
+    return NULL;
 }
-
-bool limits_busy_wait(enum switch_mode asked) { return asked == SWITCH_ON || (asked == SWITCH_AUTO && is_virtual()); }
 
 unsigned limits_workers(unsigned asked) {
     if (asked > 0)

@@ -33,7 +33,7 @@ static const struct key_row key_rows[] = {
     KEY("meshDir", value_word, mesh_dir, "/etc/ringwall/mesh.d"),
     KEY("stateDir", value_word, state_dir, "/var/lib/ringwall"),
     KEY("workers", value_workers, workers, "auto"),
-    KEY("busyWait", value_switch, busy_wait, "off"),
+    KEY("cpuLatency", value_cpu_latency, cpu_latency_us, "off"),
     KEY("cluster", value_word, world.cluster, "Kubernetes"),
     KEY("clusterDomain", value_domain, world.cluster_domain, "cluster.local"),
     KEY("network", value_text, world.network, NULL),

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <ringwall/base/cpu_latency.h>
 #include <ringwall/model/identity.h>
 
 #include "kinds.h"
@@ -195,6 +196,25 @@ bool value_workers(struct decode *d, const struct yaml_node *n, const char *path
     if (!auto_or_number(d, n, path, WORKERS_MAX, &value))
         return false;
     *(unsigned *)field = (unsigned)value;
+    return true;
+}
+
+bool value_cpu_latency(struct decode *d, const struct yaml_node *n, const char *path, void *field) {
+    struct str s;
+    uint64_t value;
+    if (!scalar_text(d, n, path, &s))
+        return false;
+    if (str_is(s, STR("off"))) {
+        *(int32_t *)field = -1;
+        return true;
+    }
+    bool has_unit = str_has_suffix(s, STR("us"));
+    if (!has_unit || !str_u64((struct str){s.at, s.n - 2}, CPU_LATENCY_US_MAX, &value)) {
+        decode_errorf(d, n, "%s is \"%.*s\": write off, or microseconds from 0us to 1000000us", path, (int)min_of(s.n, (size_t)64),
+                      s.at);
+        return false;
+    }
+    *(int32_t *)field = (int32_t)value;
     return true;
 }
 

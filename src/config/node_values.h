@@ -23,6 +23,7 @@ bool value_domain(struct decode *d, const struct yaml_node *n, const char *path,
 bool value_trust_domain(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_aliases(struct decode *d, const struct yaml_node *n, const char *path, void *field); /* field: world_settings */
 bool value_workers(struct decode *d, const struct yaml_node *n, const char *path, void *field);
+bool value_cpu_latency(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_connections(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_port(struct decode *d, const struct yaml_node *n, const char *path, void *field);
 bool value_rate(struct decode *d, const struct yaml_node *n, const char *path, void *field); /* uint32_t, from 1 */

@@ -43,7 +43,8 @@ enum {
     TUNNELS_JUDGED_PER_TURN = 256,
     MAIL_PER_TURN = 256,
     HOPS_SWEPT_PER_TICK = 256,
-    TRIM_TICKS = 2, /* between looks at memory that is not used: what closed connections held is gone after two of them */
+    AWAKE_TURNS = 10, /* of AWAKE_PERIOD_NS, that moved something: messages come often */
+    TRIM_TICKS = 2,   /* between looks at memory that is not used: what closed connections held is gone after two of them */
 
     /* The ring */
     RING_ENTRIES = 1024,
@@ -78,6 +79,6 @@ enum {
 #define BACK_OFF_NS (100 * NS_PER_MS)          /* of a hop, first; doubles */
 #define BACK_OFF_MAX_NS (2 * NS_PER_S)
 #define WORKER_TICK_NS (1 * NS_PER_S)
-#define WORKER_WAIT_NS (200 * NS_PER_MS) /* longest wait: a new world is noticed without a message too */
-#define WORKER_BUSY_NS (50 * 1000)       /* longest look before a sleep (busyWait) */
-#define CREDENTIAL_ASK_NS (1 * NS_PER_S) /* between two requests for the same identity */
+#define WORKER_WAIT_NS (200 * NS_PER_MS)  /* longest wait: a new world is noticed without a message too */
+#define AWAKE_PERIOD_NS (100 * NS_PER_MS) /* between looks at whether messages still come often */
+#define CREDENTIAL_ASK_NS (1 * NS_PER_S)  /* between two requests for the same identity */

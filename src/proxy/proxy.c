@@ -110,7 +110,8 @@ static int shell_start(struct proxy *p, unsigned index, const struct proxy_optio
                                          .flows_max = o->connections_max,
                                          .memory_bytes = o->memory_bytes / o->n_workers,
                                          .handshakes_per_s = o->handshakes_per_s,
-                                         .busy_wait = o->busy_wait};
+                                         .cpu_latency_device = o->cpu_latency_device,
+                                         .cpu_latency_us = o->cpu_latency_us};
     int r = thread_start(&s->thread, name, shell_run, s);
     if (r < 0)
         return err_trace(r);

@@ -103,8 +103,7 @@ static int worker_make(struct worker *w, char why[256]) {
     struct ring_options ring = {.n_entries = RING_ENTRIES,
                                 .n_recv_buffers = RING_RECV_BUFFERS,
                                 .recv_buffer_bytes = RING_RECV_BUFFER_BYTES,
-                                .pool = w->buffers,
-                                .busy_wait_ns = o->busy_wait ? WORKER_BUSY_NS : 0};
+                                .pool = w->buffers};
     int r = w->buffers ? ring_new(&ring, &w->ring, why) : 0;
     if (r < 0)
         return err_trace(r);
@@ -136,6 +135,7 @@ int worker_new(const struct worker_options *o, struct worker **ret, char why[256
         return err_origin(-ENOMEM);
     }
     w->options = *o;
+    ignore_result(awake_init(&w->awake, o->cpu_latency_device, o->cpu_latency_us)); /* app has said that there is none */
     worker_limits(&w->options);
     struct list *lists[] = {&w->pods_all,      &w->flows_all,       &w->tunnels_all,     &w->hops_all,
                             &w->touched_flows, &w->touched_tunnels, &w->deferred_tunnels};
@@ -163,6 +163,7 @@ void worker_stop(struct worker *w) {
     pods_forget(w);
     ring_timer_stop(w->ring, &w->tick);
     ring_timer_stop(w->ring, &w->drain_timer);
+    ring_timer_stop(w->ring, &w->awake_timer);
     ring_cancel(w->ring, &w->mail_op);
 }
 
@@ -190,6 +191,7 @@ struct worker *worker_free(struct worker *w) {
     history_free(w->history);
     ejected_free(w->ejected);
     ring_free(w->ring);
+    awake_deinit(&w->awake);
     buf_pool_free(w->buffers);
     if (w->drain_reply)
         mailbox_unref(w->drain_reply);
@@ -222,20 +224,34 @@ static void worker_unstick(struct worker *w) {
 }
 
 /* Steps touch each other (a flow resets a stream, a tunnel fails a flow) until nothing is left; each state is passed once,
- * so this ends. Handshakes over the budget wait for the next turn. */
-static void worker_steps(struct worker *w) {
+ * so this ends. Handshakes over the budget wait for the next turn. Says whether there were any. */
+static bool worker_steps(struct worker *w) {
     w->handshake_budget = HANDSHAKE_STEPS_PER_TURN;
     struct list *n;
     while ((n = list_pop_front(&w->deferred_tunnels)))
         list_push_back(&w->touched_tunnels, n);
-    for (;;) {
+    for (bool some = false;; some = true) {
         if ((n = list_pop_front(&w->touched_flows)))
             flow_step(list_entry(n, struct flow, touched));
         else if ((n = list_pop_front(&w->touched_tunnels)))
             tunnel_step(list_entry(n, struct tunnel, touched));
         else
-            return;
+            return some;
     }
+}
+
+static void worker_awake_over(struct ring_timer *t) {
+    struct worker *w = container_of(t, struct worker, awake_timer);
+    awake_period_ended(&w->awake, worker_now(w));
+    if (w->awake.asks)
+        ring_timer_start(w->ring, t, w->awake.period_ends_ns, worker_awake_over);
+}
+
+static void worker_stay_awake(struct worker *w) {
+    bool asked = w->awake.asks;
+    awake_turned(&w->awake, worker_now(w));
+    if (w->awake.asks && !asked && !w->stopping)
+        ring_timer_start(w->ring, &w->awake_timer, w->awake.period_ends_ns, worker_awake_over);
 }
 
 static void worker_gauges(struct worker *w) {
@@ -244,6 +260,7 @@ static void worker_gauges(struct worker *w) {
     counter_set(&s->flows_open, pool_used(w->flows));
     counter_set(&s->tunnels_open, pool_used(w->tunnels));
     counter_set(&s->buffers_used, buf_pool_used(w->buffers));
+    counter_set(&s->cpu_latency_bound, w->awake.asks);
 }
 
 static bool worker_busy(const struct worker *w) {
@@ -260,7 +277,8 @@ int worker_turn(struct worker *w, uint64_t max_wait_ns) {
     worker_adopt_world(w);
     trust_step(w);
     worker_unstick(w);
-    worker_steps(w);
+    if (worker_steps(w))
+        worker_stay_awake(w);
     drain_step(w);
     worker_gauges(w);
     publish_quiet();

@@ -17,6 +17,7 @@
 #include <ringwall/ring/ring.h>
 #include <ringwall/wire/h2.h>
 
+#include "awake.h"
 #include "limits.h"
 #include "notes.h"
 #include "sources.h"
@@ -35,8 +36,9 @@ struct worker_options {
     size_t flows_max, tunnels_max, buffers_max; /* 0: by memory */
     size_t memory_bytes;                        /* this worker's share; 0: the machine's */
     uint32_t handshakes_per_s;                  /* per source; 0: no limit */
-    bool busy_wait;                             /* ring_options.busy_wait_ns */
-    uint64_t seed;                              /* 0: random */
+    const char *cpu_latency_device;             /* base/cpu_latency.h; NULL: processors sleep as they like */
+    int32_t cpu_latency_us;
+    uint64_t seed; /* 0: random */
 };
 
 struct worker {
@@ -59,7 +61,8 @@ struct worker {
     struct list touched_flows, touched_tunnels, deferred_tunnels; /* deferred: handshakes over this turn's budget */
     unsigned handshake_budget;
     struct ring_op mail_op;
-    struct ring_timer tick, drain_timer;
+    struct awake awake;
+    struct ring_timer tick, drain_timer, awake_timer;
     bool some_stuck; /* of tunnels_all */
     bool mail_left, judging, trust_judging, draining, stopping, drain_passed;
     struct mailbox *drain_reply;

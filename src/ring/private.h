@@ -97,18 +97,6 @@ struct wait_state {
     size_t plain_bytes; /* of the last such turn that did not wait for more */
 };
 
-/* Whether a sleep is worth being put off; see busy.c. */
-enum { BUSY_HISTORIES = 16 };
-struct busy_wait {
-    uint64_t max_ns;               /* 0: never */
-    unsigned history;              /* the last waits, a bit each, the latest lowest: short */
-    uint8_t share[BUSY_HISTORIES]; /* by history: how often, of 255, the next was short */
-    uint64_t rest_until_ns;
-    bool waited, was_short; /* since the last completions were reaped */
-    unsigned n_untaken;     /* looks since the last that someone took */
-    unsigned n_taken;       /* offers of the processor in a row that someone took for long */
-};
-
 struct ring {
     struct io_uring uring;
     bool uring_made;
@@ -123,7 +111,6 @@ struct ring {
     struct entry_memory *memory; /* one a submission entry */
     int received_id;             /* buffer of the callback that runs; -1: none */
     struct wait_state wait;
-    struct busy_wait busy;
     struct ring_stats stats;
 };
 
@@ -145,14 +132,6 @@ void ring_send_backlog(struct ring *r);            /* what an earlier turn could
 /* wait.c */
 int ring_enter(struct ring *r, uint64_t wait_ns, const struct ring_wait_hooks *hooks) must_check; /* 0, negative errno */
 void wait_learn(struct ring *r, unsigned n_buffers, size_t bytes);                                /* what the turn received */
-
-/* busy.c */
-int busy_wait(struct ring *r, uint64_t wait_ns,
-              int (*wait_asleep)(struct ring *r, uint64_t wait_ns)) must_check; /* as the kernel's */
-void busy_turned(struct ring *r, unsigned n_buffers, size_t bytes);             /* what came after it */
-bool busy_is_likely(const struct busy_wait *b, uint64_t now_ns);
-void busy_learn(struct busy_wait *b, bool is_short);
-void busy_was_taken(struct busy_wait *b, uint64_t now_ns);
 
 /* setup.c: which set of features to start with; the newest that works is taken. Tests begin further down. */
 enum ring_flavour { RING_FLAVOUR_DEFER, RING_FLAVOUR_COOP, _RING_FLAVOUR_MAX };

@@ -136,7 +136,6 @@ static void reap(struct ring *r) {
     }
     recv_buffers_used(r, n_used, bytes_used);
     wait_learn(r, n_used, bytes_used);
-    busy_turned(r, n_used, bytes_used);
 }
 
 struct buf_chunk *ring_received_chunk(struct ring *r) {

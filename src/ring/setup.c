@@ -25,18 +25,15 @@ static int queue_init(struct ring *r, const struct ring_options *o, enum ring_fl
         /* Linux 5.19: at least no interrupts to run task work. */
         [RING_FLAVOUR_COOP] = IORING_SETUP_COOP_TASKRUN,
     };
-    /* Both leave work for us to ask for; a busy wait must see that there is some. */
-    unsigned tell = o->busy_wait_ns ? IORING_SETUP_TASKRUN_FLAG : 0;
     int k = -EINVAL;
     for (enum ring_flavour f = newest; f < _RING_FLAVOUR_MAX && k == -EINVAL; f++) {
-        struct io_uring_params p = {.flags = flags[f] | tell | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+        struct io_uring_params p = {.flags = flags[f] | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
                                     .cq_entries = completion_entries(o)};
         k = io_uring_queue_init_params(o->n_entries, &r->uring, &p);
     }
     if (k < 0)
         return err_origin(k);
     r->uring_made = true;
-    r->busy.max_ns = o->busy_wait_ns;
     r->wait.can_moderate = o->moderate && r->uring.features & IORING_FEAT_MIN_TIMEOUT;
     if (!(r->uring.features & IORING_FEAT_EXT_ARG) || !(r->uring.features & IORING_FEAT_CQE_SKIP))
         return err_origin(-EINVAL);

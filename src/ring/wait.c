@@ -67,7 +67,7 @@ int ring_enter(struct ring *r, uint64_t wait_ns, const struct ring_wait_hooks *h
     if (wait_ns) {
         if (hooks && hooks->before)
             hooks->before(hooks->context);
-        k = r->busy.max_ns && !io_uring_sq_ready(&r->uring) ? busy_wait(r, wait_ns, submit_and_wait) : submit_and_wait(r, wait_ns);
+        k = submit_and_wait(r, wait_ns);
         if (hooks && hooks->after)
             hooks->after(hooks->context);
     } else {

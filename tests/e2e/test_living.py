@@ -3,6 +3,7 @@
 
 import os
 import signal
+import struct
 import subprocess
 
 import hbone
@@ -12,6 +13,7 @@ from lab import eventually, setns_path, sh
 from tasks import Task
 
 PORT = 9600
+CPU_LATENCY, CPU_LATENCY_US = "/dev/cpu_dma_latency", 777777  # so much that it changes nothing for others
 STRICT = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}\n"
 
 
@@ -20,7 +22,8 @@ def lab():
     for node in made.nodes:
         node.probe_cgroup = node.cgroup / "kubelet"
         node.probe_cgroup.mkdir()
-        node.write_config(capture=f"{{cgroup: {node.pods_cgroup}, kubeletCgroup: {node.probe_cgroup}, bpffs: {made.bpffs}}}", drainTimeout="4s")
+        node.write_config(capture=f"{{cgroup: {node.pods_cgroup}, kubeletCgroup: {node.probe_cgroup}, bpffs: {made.bpffs}}}", drainTimeout="4s",
+                          cpuLatency="off" if node is made.nodes[0] else f"{CPU_LATENCY_US}us")
         node.start()
     return made
 
@@ -60,6 +63,30 @@ def case_drain(lab):
     node.daemon.signal(signal.SIGTERM)
     expect_equal(stays.result(10)[0], "ECONNRESET", "a flow that outlives the deadline")
     expect_equal(node.daemon.process.wait(20), 0, "exit code at the deadline")
+    node.start()
+
+
+def cpu_latency():
+    """The bound in force for this machine, in microseconds."""
+    with open(CPU_LATENCY, "rb") as device:
+        return struct.unpack("i", device.read(4))[0]
+
+
+def case_cpu_latency(lab):
+    """cpuLatency: asked of the kernel while messages come often, taken back when they do not, and gone with a daemon that is killed"""
+    client, server, node = pod(lab, "client"), pod(lab, "server"), lab.nodes[1]
+    Task(server, traffic.echo_server, PORT).wait_ready()
+    eventually("nothing is asked in quiet", lambda: cpu_latency() > CPU_LATENCY_US)
+    for end in ("quiet", "killed"):
+        talk = Task(client, traffic.ping_pong, server.ip, PORT, 1 << 40, 100).wait_ready()
+        eventually("it is asked for", lambda: cpu_latency() == CPU_LATENCY_US)
+        if end == "quiet":
+            talk.kill()
+            eventually("it is taken back", lambda: cpu_latency() > CPU_LATENCY_US)
+        else:
+            node.daemon.kill()
+            expect(cpu_latency() > CPU_LATENCY_US, "a request outlived its daemon")
+            talk.kill()
     node.start()
 
 

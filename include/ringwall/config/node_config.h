@@ -28,8 +28,8 @@ struct node_config {
     struct world_settings world;
     struct str path; /* of the file; empty: defaults only */
     struct str mesh_dir, state_dir;
-    unsigned workers; /* 0: auto */
-    enum switch_mode busy_wait;
+    unsigned workers;       /* 0: auto */
+    int32_t cpu_latency_us; /* negative: off */
     struct {
         enum capture_mode mode;
         struct str cgroup, kubelet_cgroup, bpffs;

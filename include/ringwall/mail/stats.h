@@ -12,6 +12,7 @@ enum stats_direction { STATS_INBOUND, STATS_OUTBOUND, _STATS_DIRECTION_MAX };
     X(tunnels_open, "tunnels open now") \
     X(buffers_used, "buffer chunks in use") \
     X(tls_bytes, "bytes held by TLS sessions") \
+    X(cpu_latency_bound, "1 while the worker asks for processors that wake within cpuLatency") \
     X(listeners, "listening sockets") \
     X(world_number, "number of the world this worker judges by")
 #define WORKER_COUNTERS(X) \

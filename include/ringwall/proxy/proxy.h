@@ -19,13 +19,15 @@ struct proxy_options {
     struct capture *capture;  /* for capture_origdst; NULL: no capture */
     proxy_origdst_fn origdst; /* instead of capture's look-up, for tests and benches; NULL: capture's */
     void *origdst_context;
-    struct mailbox *identity;   /* gets mail_credential_want */
-    struct worker_stats *stats; /* one a worker */
-    uint16_t ports[3];          /* outbound, inbound, hbone */
-    uint32_t connections_max;   /* flows a worker; 0: by memory */
-    size_t memory_bytes;        /* of all workers, for the automatic limits; 0: the machine's */
-    uint32_t handshakes_per_s;  /* per source address */
-    bool busy_wait;             /* a worker may look for an answer for a moment before it sleeps */
+    struct mailbox *identity;       /* gets mail_credential_want */
+    struct worker_stats *stats;     /* one a worker */
+    uint16_t ports[3];              /* outbound, inbound, hbone */
+    uint32_t connections_max;       /* flows a worker; 0: by memory */
+    size_t memory_bytes;            /* of all workers, for the automatic limits; 0: the machine's */
+    uint32_t handshakes_per_s;      /* per source address */
+    const char *cpu_latency_device; /* to ask while messages come often (base/cpu_latency.h); borrowed; NULL: never asks. Who cannot
+                                     * open it does without */
+    int32_t cpu_latency_us;
     struct str trust_domain, cluster, network;
 };
 int proxy_start(const struct proxy_options *o, struct proxy **ret, char why[256]) must_check;

@@ -65,7 +65,6 @@ struct ring_options {
     unsigned n_recv_buffers;    /* provided buffers, a power of two */
     unsigned recv_buffer_bytes; /* each; with a pool at most BUF_CHUNK_BYTES */
     struct buf_pool *pool;      /* receive buffers are its chunks: the ring must end first. NULL: memory of the ring's own */
-    uint64_t busy_wait_ns;      /* longest busy wait before a sleep, where what comes next is likely to come at once; 0: none */
     bool moderate;              /* under bulk, wait a little for more at once: fewer calls, no less CPU (bench_ring) */
 };
 /* Negative errno; `why` names what forbids io_uring and the fix. */
@@ -144,7 +143,6 @@ void ring_socket_abort_on_close(struct ring *r, int fd, bool abort);
 const char *ring_library_text(char *to, size_t n);
 struct ring_stats {
     uint64_t enters, submitted, completed, buffers_short, cq_overflows;
-    uint64_t moderated;             /* enters that waited a little longer for more at once */
-    uint64_t busy_waits, busy_hits; /* waits that began without sleeping, and those that ended so */
+    uint64_t moderated; /* enters that waited a little longer for more at once */
 };
 void ring_get_stats(const struct ring *r, struct ring_stats *ret);

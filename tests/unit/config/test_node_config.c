@@ -49,7 +49,7 @@ static void assert_defaults(const struct node_config *c) {
     assert_str(c->mesh_dir, "/etc/ringwall/mesh.d");
     assert_str(c->state_dir, "/var/lib/ringwall");
     assert_int_equal(c->workers, 0);
-    assert_int_equal(c->busy_wait, SWITCH_OFF);
+    assert_int_equal(c->cpu_latency_us, -1);
     assert_int_equal(c->capture.mode, CAPTURE_MODE_EBPF);
     assert_str(c->capture.cgroup, "auto");
     assert_str(c->capture.kubelet_cgroup, "auto");
@@ -107,7 +107,7 @@ static void the_example_is_the_defaults(void **state) {
 static void every_key(void **state) {
     static const char text[] =
         "node: N_1.example\ntrustDomain: a.example\ntrustDomainAliases: [b.example, c.example]\nrootNamespace: root\n"
-        "meshDir: mesh\nstateDir: state\nworkers: 3\nbusyWait: on\ncluster: c1\nclusterDomain: d.example\nnetwork: n1\n"
+        "meshDir: mesh\nstateDir: state\nworkers: 3\ncpuLatency: 20us\ncluster: c1\nclusterDomain: d.example\nnetwork: n1\n"
         "capture: {mode: none, cgroup: /c, kubeletCgroup: \"\", bpffs: /b, enrol: all, acceleration: off, sameNode: tunnel}\n"
         "ca: {provider: files, dir: /ca, ttl: 1h30m, rotateAt: 0.5, bundles: {o.example: /o.pem, p.example: /p.pem}, listen: "
         "\"*:15012\",\n"
@@ -126,7 +126,7 @@ static void every_key(void **state) {
     assert_str(c->mesh_dir, "mesh");
     assert_str(c->state_dir, "state");
     assert_int_equal(c->workers, 3);
-    assert_int_equal(c->busy_wait, SWITCH_ON);
+    assert_int_equal(c->cpu_latency_us, 20);
     assert_str(c->world.cluster, "c1");
     assert_str(c->world.cluster_domain, "d.example");
     assert_str(c->world.network, "n1");
@@ -191,7 +191,7 @@ static void errors(void **state) {
         {"ca: {jwt: {isuer: a}}\n", "1:12: error: unknown key \"ca.jwt.isuer\": did you mean \"ca.jwt.issuer\"?\n"},
         {"zzzzzzzzzzz: a\n",
          "1:1: error: unknown key \"zzzzzzzzzzz\": remove it, or write one of node, trustDomain, trustDomainAliases, "
-         "rootNamespace, meshDir, stateDir, workers, busyWait, cluster, clusterDomain, network, capture, ca, sockets, listen, "
+         "rootNamespace, meshDir, stateDir, workers, cpuLatency, cluster, clusterDomain, network, capture, ca, sockets, listen, "
          "admin, log, limits or drainTimeout\n"},
         {"log: {colour: red}\n", "1:7: error: unknown key \"log.colour\": remove it, or write one of level, format or access\n"},
         {"capture: ebpf\n", "1:10: error: capture must be a mapping, not a string: write \"key: value\" lines indented below it\n"},
@@ -208,7 +208,11 @@ static void errors(void **state) {
          "1:21: error: trustDomainAliases names the trust domain itself: remove it from the list\n"},
         {"meshDir: \"\"\n", "1:10: error: meshDir is empty: write a value, or remove the key to get the default\n"},
         {"workers: 0\n", "1:10: error: workers must be auto or a number from 1 to 64\n"},
-        {"busyWait: 50us\n", "1:11: error: busyWait is \"50us\": write auto, on or off\n"},
+        {"cpuLatency: on\n", "1:13: error: cpuLatency is \"on\": write off, or microseconds from 0us to 1000000us\n"},
+        {"cpuLatency: 20\n", "1:13: error: cpuLatency is \"20\": write off, or microseconds from 0us to 1000000us\n"},
+        {"cpuLatency: 1000001us\n", "1:13: error: cpuLatency is \"1000001us\": write off, or microseconds from 0us to 1000000us\n"},
+        {"cpuLatency: -1us\n", "1:13: error: cpuLatency is \"-1us\": write off, or microseconds from 0us to 1000000us\n"},
+        {"cpuLatency: us\n", "1:13: error: cpuLatency is \"us\": write off, or microseconds from 0us to 1000000us\n"},
         {"workers: many\n", "1:10: error: workers must be auto or a number from 1 to 64\n"},
         {"limits: {meshBytes: 512MB}\n",
          "1:21: error: limits.meshBytes is \"512MB\": write a size from 64KiB to 16GiB, such as 512MiB\n"},
