@@ -36,7 +36,7 @@ int dump_command(const struct command_line *l) {
     return show_ask(l, "/config_dump", &a) ? show_json(&a) : EXIT_FAILED;
 }
 
-static int detach(const char *bpffs, const char *node) {
+static int detach(const struct command_line *l, const char *bpffs, const char *node) {
     char why[CAPTURE_WHY_BYTES] = "";
     int r = capture_detach_all(bpffs, node, why);
     if (r < 0) {
@@ -46,6 +46,10 @@ static int detach(const char *bpffs, const char *node) {
     if (r == CAPTURE_NOTHING) { /* a misspelt name must not look like success */
         complain("capture of node %s: %s; if the daemon captured here, node or capture.bpffs were others", node, why);
         return EXIT_FAILED;
+    }
+    if (wants_json(l)) { /* a name that was found has no letter that JSON would escape */
+        printf("{\"node\":\"%s\",\"removed\":true}\n", node);
+        return EXIT_DONE;
     }
     printf("capture of node %s is removed from the kernel: its workloads are outside the mesh until the daemon is started again\n"
            "(one that still runs says so, is not ready, and does not put it back)\n",
@@ -60,7 +64,7 @@ int capture_detach_command(const struct command_line *l) {
         return EXIT_USAGE;
     }
     if (bpffs && node)
-        return detach(bpffs, node);
+        return detach(l, bpffs, node);
     if (bpffs || node) {
         complain("capture detach needs --bpffs and --node together");
         return EXIT_USAGE;
@@ -74,5 +78,5 @@ int capture_detach_command(const struct command_line *l) {
                  r < 0 ? strerror(-r) : "");
         return EXIT_FAILED;
     }
-    return detach(c->capture.bpffs.at, c->world.node.at);
+    return detach(l, c->capture.bpffs.at, c->world.node.at);
 }

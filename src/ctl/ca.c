@@ -34,20 +34,62 @@ int ca_end(int r, const char *why) {
     return EXIT_FAILED;
 }
 
+void ca_answer_begin(struct ca_answer *a) {
+    a->to = GROWING_NULL;
+    json_begin(&a->json, &a->to, true);
+    json_object(&a->json, NULL);
+}
+
+int ca_answer_print(struct ca_answer *a) {
+    json_end(&a->json);
+    int r = a->to.failed ? -ENOMEM : 0;
+    if (r == 0)
+        fputs(a->to.at, stdout);
+    growing_deinit(&a->to);
+    return r;
+}
+
+static int say_init(const struct command_line *l, const char *dir, const char *td) {
+    if (!wants_json(l)) {
+        printf("%s: a root CA for trust domain %s, valid for %d years\n"
+               "keep %s/ca-key.pem offline; make a signing certificate for each node with:\n"
+               "  ringwallctl ca issue-node --dir %s --node NAME --out DIR\n",
+               dir, td, CA_ROOT_YEARS, dir, dir);
+        return 0;
+    }
+    struct ca_answer a;
+    ca_answer_begin(&a);
+    json_z(&a.json, "dir", dir);
+    json_z(&a.json, "trustDomain", td);
+    return ca_answer_print(&a);
+}
+
 int ca_init_command(const struct command_line *l) {
     if (!options_need(l, CTL_DIR))
         return EXIT_USAGE;
     if (!ca_begin())
         return EXIT_FAILED;
-    const char *dir = l->options[CTL_DIR], *td = l->options[CTL_TRUST_DOMAIN];
+    const char *dir = l->options[CTL_DIR], *td = l->options[CTL_TRUST_DOMAIN] ? l->options[CTL_TRUST_DOMAIN] : "cluster.local";
     char why[CA_WHY_BYTES] = "";
-    int r = ca_dir_init(dir, td ? str_of(td) : STR("cluster.local"), clock_wall_s(), why);
-    if (r == 0)
-        printf("%s: a root CA for trust domain %s, valid for %d years\n"
-               "keep %s/ca-key.pem offline; make a signing certificate for each node with:\n"
-               "  ringwallctl ca issue-node --dir %s --node NAME --out DIR\n",
-               dir, td ? td : "cluster.local", CA_ROOT_YEARS, dir, dir);
-    return ca_end(r, why);
+    int r = ca_dir_init(dir, str_of(td), clock_wall_s(), why);
+    return ca_end(r == 0 ? say_init(l, dir, td) : r, why);
+}
+
+static int say_issued(const struct command_line *l, const char *node, const char *out) {
+    /* The daemon starts elsewhere: a relative path would mean another place to it. */
+    cleanup_free char *whole = realpath(out, NULL);
+    if (!wants_json(l)) {
+        printf("%s: signing certificate of node %s, valid for at most %d days; in its node file:\n"
+               "  node: %s\n"
+               "  ca: {provider: files, dir: %s}\n",
+               out, node, CA_NODE_DAYS, node, whole ? whole : out);
+        return 0;
+    }
+    struct ca_answer a;
+    ca_answer_begin(&a);
+    json_z(&a.json, "node", node);
+    json_z(&a.json, "dir", whole ? whole : out);
+    return ca_answer_print(&a);
 }
 
 int ca_issue_node_command(const struct command_line *l) {
@@ -58,15 +100,7 @@ int ca_issue_node_command(const struct command_line *l) {
     char why[CA_WHY_BYTES] = "";
     const char *node = l->options[CTL_NODE], *out = l->options[CTL_OUT];
     int r = ca_dir_issue_node(l->options[CTL_DIR], str_of(node), out, l->options[CTL_RENEW] != NULL, clock_wall_s(), why);
-    if (r == 0) {
-        /* The daemon starts elsewhere: a relative path would mean another place to it. */
-        cleanup_free char *whole = realpath(out, NULL);
-        printf("%s: signing certificate of node %s, valid for at most %d days; in its node file:\n"
-               "  node: %s\n"
-               "  ca: {provider: files, dir: %s}\n",
-               out, node, CA_NODE_DAYS, node, whole ? whole : out);
-    }
-    return ca_end(r, why);
+    return ca_end(r == 0 ? say_issued(l, node, out) : r, why);
 }
 
 struct shown {

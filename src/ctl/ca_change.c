@@ -38,7 +38,13 @@ int ca_publish_command(const struct command_line *l) {
         return EXIT_FAILED;
     char why[CA_WHY_BYTES] = "";
     int r = ca_dir_publish(l->options[CTL_DIR], l->options[CTL_OUT], clock_wall_s(), why);
-    if (r == 0)
+    if (r == 0 && wants_json(l)) {
+        struct ca_answer a;
+        ca_answer_begin(&a);
+        json_z(&a.json, "dir", l->options[CTL_OUT]);
+        json_z(&a.json, "from", l->options[CTL_DIR]);
+        r = ca_answer_print(&a);
+    } else if (r == 0)
         printf("%s: has the roots and revocation lists of %s\n", l->options[CTL_OUT], l->options[CTL_DIR]);
     return ca_end(r, why);
 }
@@ -66,23 +72,17 @@ static int print_status(const struct ca_rollover *o, bool as_json) {
             printf("certificates below the old root may be valid until: %s\n", end);
         return 0;
     }
-    struct growing g cleanup(growing_deinit) = GROWING_NULL;
-    struct json_writer w;
-    json_begin(&w, &g, true);
-    json_object(&w, NULL);
-    json_z(&w, "step", step_names[o->step]);
-    json_z(&w, "signing", o->signing);
+    struct ca_answer a;
+    ca_answer_begin(&a);
+    json_z(&a.json, "step", step_names[o->step]);
+    json_z(&a.json, "signing", o->signing);
     if (o->next[0])
-        json_z(&w, "next", o->next);
+        json_z(&a.json, "next", o->next);
     if (o->since_s)
-        json_z(&w, "since", since);
+        json_z(&a.json, "since", since);
     if (o->step == CA_ROLLOVER_ACTIVATED)
-        json_z(&w, "oldLeavesEnd", end);
-    json_end(&w);
-    if (g.failed)
-        return -ENOMEM;
-    fputs(g.at, stdout);
-    return 0;
+        json_z(&a.json, "oldLeavesEnd", end);
+    return ca_answer_print(&a);
 }
 
 /* step: what to do first; -1: only look. */
@@ -184,6 +184,20 @@ static int look_up(const char *dir, const char *audit, struct found *f, char why
     return 1;
 }
 
+static int say_revoked(const struct command_line *l, size_t n, size_t n_listed) {
+    const char *dir = l->options[CTL_DIR];
+    if (!wants_json(l)) {
+        printf("%s/ca-crl.pem: %zu revoked now, %zu in all\n", dir, n, n_listed);
+        return 0;
+    }
+    struct ca_answer a;
+    ca_answer_begin(&a);
+    json_strf(&a.json, "file", "%s/ca-crl.pem", dir);
+    json_u64(&a.json, "revokedNow", n);
+    json_u64(&a.json, "revoked", n_listed);
+    return ca_answer_print(&a);
+}
+
 int ca_revoke_command(const struct command_line *l) {
     const char *serial = l->options[CTL_SERIAL], *identity = l->options[CTL_IDENTITY], *node = l->options[CTL_NODE];
     if (!options_need(l, CTL_DIR))
@@ -205,7 +219,7 @@ int ca_revoke_command(const struct command_line *l) {
     if (r == 0)
         r = ca_dir_revoke(l->options[CTL_DIR], serial ? &one : f.serials, n, f.now, &n_listed, why);
     if (r == 0)
-        printf("%s/ca-crl.pem: %zu revoked now, %zu in all\n", l->options[CTL_DIR], n, n_listed);
+        r = say_revoked(l, n, n_listed);
     return ca_end(r, why);
 }
 

@@ -73,23 +73,17 @@ static int print(const char *file, const struct tls_cert_facts *leaf, enum tls_t
                until, node[0] ? "; counts only for workloads of node " : "", node);
         return 0;
     }
-    struct growing g cleanup(growing_deinit) = GROWING_NULL;
-    struct json_writer w;
-    json_begin(&w, &g, true);
-    json_object(&w, NULL);
-    json_z(&w, "file", file);
-    json_bool(&w, "trusted", v == TLS_TRUST_OK);
-    json_z(&w, "verdict", tls_trust_text(v));
-    json_z(&w, "uri", leaf->uri);
-    json_z(&w, "serialNumber", serial);
-    json_z(&w, "expirationTime", until);
+    struct ca_answer a;
+    ca_answer_begin(&a);
+    json_z(&a.json, "file", file);
+    json_bool(&a.json, "trusted", v == TLS_TRUST_OK);
+    json_z(&a.json, "verdict", tls_trust_text(v));
+    json_z(&a.json, "uri", leaf->uri);
+    json_z(&a.json, "serialNumber", serial);
+    json_z(&a.json, "expirationTime", until);
     if (node[0])
-        json_z(&w, "issuingNode", node);
-    json_end(&w);
-    if (g.failed)
-        return -ENOMEM;
-    fputs(g.at, stdout);
-    return 0;
+        json_z(&a.json, "issuingNode", node);
+    return ca_answer_print(&a);
 }
 
 int ca_verify_command(const struct command_line *l) {

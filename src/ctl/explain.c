@@ -160,6 +160,10 @@ static int print_answer(const struct command_line *l, const struct growing *answ
         return EXIT_FAILED;
     }
     int code = EXIT_DONE;
+    /* A daemon of before does not say whether it matters. */
+    if (authz && !l->options[CTL_SOURCE_IP] &&
+        (json_truth(json_get(o, "asksSourceIp")) || json_kind(json_get(o, "asksSourceIp")) == JSON_IS_ABSENT))
+        complain("no --source-ip: every IP condition fails in ALLOW and holds in DENY");
     if (authz && !str_is(text_of(o, "verdict"), STR("allow")))
         code = EXIT_DENIED;
     if (wants_json(l))
@@ -181,8 +185,6 @@ static int explain(const struct command_line *l, bool authz) {
 int authz_check_command(const struct command_line *l) {
     if (!options_need(l, CTL_SOURCE) || !options_need(l, CTL_TO) || !options_need(l, CTL_PORT))
         return EXIT_USAGE;
-    if (!l->options[CTL_SOURCE_IP])
-        complain("no --source-ip: every IP condition fails in ALLOW and holds in DENY");
     return explain(l, true);
 }
 

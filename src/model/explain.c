@@ -182,6 +182,15 @@ static unsigned n_missed(const struct rule *r, const struct peer_facts *f, bool 
     return n;
 }
 
+static bool asks_source_ip(const struct rule *r) {
+    for (uint32_t i = 0; i < r->n; i++)
+        for (uint32_t m = 0; m < r->clauses[i].n; m++)
+            for (uint32_t k = 0; k < r->clauses[i].matches[m].n; k++)
+                if (r->clauses[i].matches[m].conditions[k].field == FIELD_SOURCE_IP)
+                    return true;
+    return false;
+}
+
 static void tell_rule(const struct telling *t, const struct policy *p, int index) {
     char bytes[WHY_BYTES];
     struct text why = TEXT_OVER(bytes);
@@ -208,6 +217,7 @@ static void tell_rule(const struct telling *t, const struct policy *p, int index
                                              .action = p->action,
                                              .rule = index,
                                              .matched = matched,
+                                             .asks_source_ip = r && p->enforced && !r->never.n && asks_source_ip(r),
                                              .n_parts = r && !r->never.n ? r->n : 0,
                                              .n_missed = r && !r->never.n ? n_missed(r, t->facts, p->denies) : 0,
                                              .at = r && r->at.file.n ? r->at : p->at,

@@ -58,6 +58,7 @@ static void write_rule(struct json_writer *to, int rule) {
 struct walk {
     struct json_writer *to;
     const struct verdict *verdict;
+    bool asks_source_ip;
 };
 
 static bool decides(const struct verdict *v, const struct authz_step *s) {
@@ -66,7 +67,7 @@ static bool decides(const struct verdict *v, const struct authz_step *s) {
 }
 
 static void write_step(void *context, const struct authz_step *s) {
-    const struct walk *walk = context;
+    struct walk *walk = context;
     struct json_writer *to = walk->to;
     json_object(to, NULL);
     json_z(to, "kind", s->kind);
@@ -83,6 +84,7 @@ static void write_step(void *context, const struct authz_step *s) {
     write_at(to, &s->at);
     json_z(to, "why", s->why);
     json_end(to);
+    walk->asks_source_ip = walk->asks_source_ip || s->asks_source_ip;
 }
 
 static void write_question(struct json_writer *to, const struct authz_query *q) {
@@ -131,9 +133,10 @@ void explain_authz(struct json_writer *to, const struct world *w, const struct a
     write_port_behind(to, w, q->to, q->port);
     json_array(to, "walk");
     struct verdict again;
-    struct walk walk = {to, ret};
+    struct walk walk = {.to = to, .verdict = ret};
     authz_explain(w, q, write_step, &walk, &again);
     json_end(to);
+    json_bool(to, "asksSourceIp", walk.asks_source_ip);
     json_end(to);
 }
 

@@ -68,6 +68,7 @@ struct authz_step {
     enum policy_action action;
     int rule; /* -1: the policy as a whole */
     bool matched;
+    bool asks_source_ip;        /* the rule counts and has a condition on the source's address */
     unsigned n_parts, n_missed; /* clauses of the rule, and those that do not hold; 0 and 0 when it can never match */
     struct origin at;
     const char *why; /* first clause that failed, or what matched; text lives until the next step */

@@ -63,6 +63,21 @@ class Ca(cli.Cli):
         self.leaf(name, "spiffe://other.example/ns/default/sa/client")
         return name
 
+    def test_changes_in_json(self):
+        """What changes a directory answers in JSON when asked to, and then in nothing else; a refusal leaves stdout empty"""
+        made = self.expect_json(0, "ca", "init", "--dir", "new", "--trust-domain", "td.example")
+        self.assertEqual(made, {"dir": "new", "trustDomain": "td.example"})
+        made = self.expect_json(0, "ca", "issue-node", "--dir", "new", "--node", "n", "--out", "n-ca")
+        self.assertEqual(made, {"node": "n", "dir": str((self.dir / "n-ca").resolve())})
+        self.assertEqual(self.expect_json(0, "ca", "publish", "--dir", "new", "--out", "n-ca"), {"dir": "n-ca", "from": "new"})
+        self.assertEqual(self.expect_json(0, "ca", "revoke", "--dir", "n-ca", "--serial", "0a"),
+                         {"file": "n-ca/ca-crl.pem", "revokedNow": 1, "revoked": 1})
+        for again in (("init", "--dir", "new"), ("issue-node", "--dir", "new", "--node", "n", "--out", "n-ca"),
+                      ("publish", "--dir", "nowhere", "--out", "n-ca"), ("revoke", "--dir", "n-ca", "--serial", "xyz")):
+            done = self.expect(1, "ca", *again, "-o", "json")
+            self.assertEqual(done.stdout, "")
+            self.assertNotEqual(done.stderr, "")
+
     def test_revoke(self):
         """By serial, by node name from the record; numbers grow; what cannot be meant is refused"""
         self.assertIn("one of --serial", self.expect(2, "ca", "revoke", "--dir", "root").stderr)

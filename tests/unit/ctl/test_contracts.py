@@ -222,6 +222,11 @@ class Authz(cli.Cli):
             self.check(known)
             done = self.expect(unknown, "authz", "check", "--mesh", "mesh.d", "--source", CLIENT, *TO, "-o", "json")
             self.assertIn("--source-ip", done.stderr)
+        for source in (CLIENT, "none"):
+            self.mesh(a=SERVER, b=POLICY.format(name="p", namespace="default", action="ALLOW", field="principals",
+                                                value=CLIENT.removeprefix("spiffe://")))
+            done = self.expect(0 if source == CLIENT else 3, "authz", "check", "--mesh", "mesh.d", "--source", source, *TO)
+            self.assertEqual(done.stderr, "", "a note that no policy here needs")
 
     def test_exit_codes(self):
         self.mesh(a=SERVER)
