@@ -24,6 +24,7 @@ int machine_init(struct machine *m, const struct identity_options *o) {
     list_init(&m->queue);
     list_init(&m->due);
     list_init(&m->flight);
+    list_init(&m->news);
     rng_seed_random(&m->rng);
     int r = trust_init(m);
     return r ? err_trace(r) : err_trace(map_init(&m->entries, 64));
@@ -37,7 +38,7 @@ static void entry_free(struct machine *m, struct entry *e) {
     if (e->credential)
         e->credential = tls_credential_unref(e->credential);
     e->key = tls_key_free(e->key);
-    free(e);
+    news_forget(m, e);
 }
 
 void machine_deinit(struct machine *m) {
@@ -48,6 +49,7 @@ void machine_deinit(struct machine *m) {
             break;
         entry_free(m, map_entry(n, struct entry, by_identity));
     }
+    news_deinit(m);
     map_deinit(&m->entries);
     trust_deinit(m);
 }
@@ -73,20 +75,6 @@ static void entry_place(struct machine *m, struct entry *e, int place, bool in_f
     e->place = place;
 }
 
-/* To every worker and to main: the credential in force, or that there is none and why. */
-static void tell_all(struct machine *m, const struct entry *e, const struct moment *now) {
-    for (size_t i = 0; i < m->o.n_workers; i++) {
-        if (e->credential && !trust_tell(m, i, now))
-            continue; /* it asks for the credential again when it misses it */
-        struct mail_credential *mail = mail_credential_new(&e->identity, e->credential, e->credential ? NULL : e->why);
-        if (!mail || mailbox_post(m->o.workers[i], &mail->mail) != 0) {
-            log_error("identity", "a worker did not take the news about " STR_FMT, STR_ARG(identity_uri(&e->identity)));
-            if (mail)
-                mail_free(&mail->mail);
-        }
-    }
-}
-
 static void entry_withdraw(struct machine *m, struct entry *e, const char *why, const struct moment *now) {
     if (!e->credential)
         return;
@@ -94,7 +82,7 @@ static void entry_withdraw(struct machine *m, struct entry *e, const char *why, 
     snprintf(e->why, sizeof(e->why), "%s", why);
     if (e->place == ENTRY_DUE)
         entry_place(m, e, ENTRY_QUEUED, false); /* those that are due stand in the order of their credentials' ends */
-    tell_all(m, e, now);
+    news_put(m, e, now);
 }
 
 static struct entry *entry_new(struct machine *m, const struct identity *i) {
@@ -143,7 +131,7 @@ void machine_want(struct machine *m, const struct identity *i, const struct mome
     if (!e)
         return; /* not of this node: the worker's own deadline ends the wait */
     if (has_valid(e, now->wall_s)) {
-        tell_all(m, e, now); /* the worker missed the news */
+        news_put(m, e, now); /* the worker missed the news */
         return;
     }
     /* Someone waits: to the front, and the back-off is cut, but never below its first step. */
@@ -178,7 +166,7 @@ static void entry_failed(struct machine *m, struct entry *e, const struct moment
         log_warn("identity", "no new certificate for " STR_FMT " (failure %u in a row): %s", STR_ARG(identity_uri(&e->identity)),
                  e->n_failures, e->why);
     if (!has_valid(e, now->wall_s))
-        tell_all(m, e, now);
+        news_put(m, e, now);
 }
 
 /* When to renew: rotateAt of the life, less up to 0.05 of it, so that a node's certificates do not all renew at once. */
@@ -288,7 +276,7 @@ static void entry_answered(struct machine *m, struct entry *e, const struct ca_r
     e->aged = AGE_FRESH;
     m->n_issued++;
     entry_place(m, e, ENTRY_IDLE, false);
-    tell_all(m, e, now);
+    news_put(m, e, now);
 }
 
 void machine_recheck(struct machine *m, const struct moment *now) {
@@ -438,6 +426,8 @@ static void tick_queue(struct machine *m, const struct moment *now) {
 int machine_tick(struct machine *m, const struct moment *now) {
     uint64_t next_ns = now->mono_ns + NS_PER_S;
     trust_tick(m, now);
+    if (news_tick(m, now))
+        next_ns = now->mono_ns + NEWS_AGAIN_MS * NS_PER_MS;
     tick_flight(m, now);
     tick_idle(m, now, &next_ns);
     tick_due(m, now);

@@ -19,6 +19,8 @@ enum {
     ANSWER_TIMEOUT_MS = 10 * 1000,
     BUNDLE_ASK_MS = 5 * 1000,           /* between two questions for the bundles, until the CA answers one */
     TRUST_ADOPT_TIMEOUT_MS = 10 * 1000, /* then a reader that has not adopted new bundles is told in log and status */
+    NEWS_AGAIN_MS = 100,                /* between two tries to tell a reader whose mailbox was full */
+    NEWS_GONE_MAX = 1024,               /* ended identities of which a reader has not heard yet; then the oldest is dropped */
     PROBE_MS = 5 * 1000,        /* while the CA is away and someone has no valid credential, one request at least so often */
     BACKOFF_PARTS_OF_REST = 20, /* with a valid credential: tried at least every 1/20 of what remains of its life */
 };
@@ -33,7 +35,9 @@ enum age { AGE_FRESH, AGE_LATE /* 85 % */, AGE_VERY_LATE /* 95 % */, AGE_OVER /*
 
 struct entry {
     struct map_node by_identity;
-    struct list link;
+    struct list link, news;
+    uint64_t news_number; /* of what was last told of it */
+    bool gone;            /* forgotten, and kept in `news` alone */
     enum { ENTRY_IDLE, ENTRY_QUEUED, ENTRY_DUE, ENTRY_FLIGHT } place;
     struct identity identity;
     struct tls_credential *credential; /* NULL: none yet, or it was withdrawn */
@@ -52,12 +56,16 @@ struct entry {
 struct reader {
     uint64_t told, adopted; /* generations of the trust */
     uint64_t told_ns;
-    bool late;
+    uint64_t heard; /* number of the last news that it took */
+    bool late, behind;
 };
 struct machine {
     struct identity_options o;
     struct map entries;
     struct list idle, queue, due, flight;
+    struct list news; /* of entries, by their numbers; the newest behind */
+    uint64_t n_news;
+    size_t n_gone;
     struct pace pace;
     bool away;         /* the CA has not answered since the last request that failed for that */
     uint64_t asked_ns; /* when the last request went out */
@@ -104,6 +112,12 @@ bool trust_tell(struct machine *m, size_t reader, const struct moment *now) must
 void trust_adopted(struct machine *m, const struct mail_trust *mail);
 bool trust_all_adopted(const struct machine *m);
 void trust_tick(struct machine *m, const struct moment *now);
+
+/* news.c */
+void news_put(struct machine *m, struct entry *e, const struct moment *now); /* tell all how it stands now */
+void news_forget(struct machine *m, struct entry *e); /* frees it, once all know its end; it is in nothing but the news */
+bool news_tick(struct machine *m, const struct moment *now) must_check; /* true: somebody is behind */
+void news_deinit(struct machine *m);
 
 /* age.c */
 /* Speaks of a credential that grows old unrenewed, once for each age; called for entries with a credential. */
