@@ -90,8 +90,11 @@ static int start_ca(struct daemon *d) {
         [CA_PROVIDER_BUILTIN] = CA_KIND_BUILTIN, [CA_PROVIDER_FILES] = CA_KIND_FILES, [CA_PROVIDER_ISTIO] = CA_KIND_ISTIO};
     char builtin_dir[4096], audit[4096], jwt_key[4096], why[512] = "";
     int r = io_make_dirs(z(c->state_dir), 0700);
-    if (r < 0)
-        return complain(z(c->state_dir), r, NULL);
+    if (r < 0) {
+        snprintf(why, sizeof(why), "stateDir %s cannot be made: %s; name a directory that the daemon can write", z(c->state_dir),
+                 strerror(-r));
+        return complain("ca", r, why);
+    }
     snprintf(builtin_dir, sizeof(builtin_dir), "%s/ca", z(c->state_dir));
     snprintf(audit, sizeof(audit), "%s/ca-audit.jsonl", z(c->state_dir));
     snprintf(jwt_key, sizeof(jwt_key), "%s/jwt-key.pem", z(c->state_dir));
@@ -502,6 +505,8 @@ stop_base:
     return code;
 }
 
+#define SOME(n, one, many) (n), (n) == 1 ? (one) : (many)
+
 int check_command(const char *config_path) {
     struct node_config *config = read_config(config_path);
     if (!config)
@@ -528,10 +533,11 @@ int check_command(const char *config_path) {
     if (r < 0)
         fprintf(stderr, "ringwall: %s: %s\n", o.dir, strerror(-r));
     if (world)
-        printf("%zu workloads, %zu services, %zu policies, %zu peer authentications: %zu warnings\n"
+        printf("%zu workload%s, %zu service%s, %zu polic%s, %zu peer authentication%s: %zu warning%s\n"
                "note: TCP is captured; UDP, SCTP and raw sockets of a workload are not\n",
-               world_n_workloads(world), world_n_services(world), world_n_policies(world), world_n_peer_auths(world),
-               diags.n_warnings);
+               SOME(world_n_workloads(world), "", "s"), SOME(world_n_services(world), "", "s"),
+               SOME(world_n_policies(world), "y", "ies"), SOME(world_n_peer_auths(world), "", "s"),
+               SOME(diags.n_warnings, "", "s"));
     world_free(world);
     mesh_loader_free(loader);
     diag_list_deinit(&diags);

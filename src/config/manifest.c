@@ -181,6 +181,13 @@ static const char *api_version_text(const struct kind_row *row, char *out, size_
     return out;
 }
 
+/* A kind of ours in no group ("v1"), or in half of its group's name; Linkerd's AuthorizationPolicy is neither. */
+static bool is_part_of_group(struct str group, struct str whole) {
+    if (!whole.n || group.n >= whole.n)
+        return false;
+    return str_has_prefix(whole, group) || (str_has_suffix(whole, group) && whole.at[whole.n - group.n - 1] == '.');
+}
+
 /* True when the object was dealt with: an unknown kind or group that looks like a slip of the pen. */
 static bool refuse_slip(struct reading *r, const struct yaml_node *root, struct str kind, struct str group) {
     const struct yaml_node *kind_node = yaml_get(root, "kind"), *version_node = yaml_get(root, "apiVersion");
@@ -193,9 +200,16 @@ static bool refuse_slip(struct reading *r, const struct yaml_node *root, struct 
             decode_errorf(&r->d, kind_node, "unknown kind \"" STR_FMT "\": did you mean %s?", STR_ARG(kind), row->kind);
             return true;
         }
-        if (str_is(kind, row_kind) && row_group.n && str_distance(group, row_group) <= NEAR_DISTANCE) {
+        if (!str_is(kind, row_kind) || !row_group.n)
+            continue;
+        api_version_text(row, buffer, sizeof(buffer));
+        if (str_distance(group, row_group) <= NEAR_DISTANCE) {
             decode_errorf(&r->d, version_node, "unknown group \"" STR_FMT "\" of kind %s: did you mean apiVersion: %s?",
-                          STR_ARG(group), row->kind, api_version_text(row, buffer, sizeof(buffer)));
+                          STR_ARG(group), row->kind, buffer);
+            return true;
+        }
+        if (is_part_of_group(group, row_group)) {
+            decode_errorf(&r->d, version_node, "kind %s is of group %s: write apiVersion: %s", row->kind, row->group, buffer);
             return true;
         }
     }

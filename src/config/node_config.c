@@ -155,7 +155,10 @@ static int read_document(void *context, struct yaml_node *root) {
     }
     if (yaml_is_null(root)) /* comments only: all defaults */
         return 0;
-    if (decode_mapping(&r->d, root, "the node file"))
+    if (yaml_get(root, "apiVersion") && yaml_get(root, "kind"))
+        decode_errorf(&r->d, root,
+                      "this is a manifest and no node file: put it into meshDir, and name the file that says how this node runs");
+    else if (decode_mapping(&r->d, root, "the node file"))
         read_level(r, root, STR_NULL);
     return r->d.failed ? err_origin(-ENOMEM) : 0;
 }

@@ -196,6 +196,8 @@ static void errors(void **state) {
         {"log: {colour: red}\n", "1:7: error: unknown key \"log.colour\": remove it, or write one of level, format or access\n"},
         {"capture: ebpf\n", "1:10: error: capture must be a mapping, not a string: write \"key: value\" lines indented below it\n"},
         {"capture:\n", "1:1: error: capture is empty: write its keys indented below it, or {} to set none\n"},
+        {"apiVersion: v1\nkind: Pod\nspec: {}\n",
+         "1:1: error: this is a manifest and no node file: put it into meshDir, and name the file that says how this node runs\n"},
         {"- a\n", "1:1: error: the node file must be a mapping, not a list: write \"key: value\" lines indented below it\n"},
         {"node: 7\n", "1:7: error: node must be a string, not a number: write \"7\" in quotes\n"},
         {"node: a/b\n", "1:7: error: node is no name of a node: write at most 253 letters, digits, \".\", \"-\" and \"_\"\n"},

@@ -276,6 +276,14 @@ static void every_rule(void **state) {
         {"more: group misspelt", "apiVersion: security.istio.ioo/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n",
          "1:13: error: unknown group \"security.istio.ioo\" of kind AuthorizationPolicy: did you mean apiVersion: "
          "security.istio.io/v1?\n"},
+        {"more: group left out", "apiVersion: v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n",
+         "1:13: error: kind AuthorizationPolicy is of group security.istio.io: write apiVersion: security.istio.io/v1\n"},
+        {"more: half of the group", "apiVersion: istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\n",
+         "1:13: error: kind PeerAuthentication is of group security.istio.io: write apiVersion: security.istio.io/v1\n"},
+        {"more: another half", "apiVersion: networking.istio/v1\nkind: WorkloadEntry\nmetadata: {name: p}\n",
+         "1:13: error: kind WorkloadEntry is of group networking.istio.io: write apiVersion: networking.istio.io/v1\n"},
+        {"more: somebody else's kind of that name", "apiVersion: policy.linkerd.io/v1alpha1\nkind: AuthorizationPolicy\n",
+         "1:1: warning: kind AuthorizationPolicy (policy.linkerd.io/v1alpha1) is none that we read: 1 skipped\n"},
         {"more: account that no file has", AP "{rules: [{from: [{source: {serviceAccounts: [shop/nobody]}}]}]}\n",
          "4:52: warning: serviceAccounts: \"shop/nobody\" names service account nobody, of which namespace shop has none in these "
          "files: check its name\n"},
