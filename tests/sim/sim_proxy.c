@@ -21,13 +21,13 @@
 #include "hop.h"
 #include "pki.h"
 #include "ring_sim.h"
+#include "sim_talk.h"
 #include "tunnel.h"
 #include "unit.h"
 #include "worker.h"
 
 enum {
     RUNS_DEFAULT = 200,
-    FLOWS_MAX_PER_RUN = 12,
     BYTES_MAX = 600000,
     SLEEPER_BYTES = 2000000,
     GENERATIONS = 40, /* of credentials */
@@ -57,21 +57,6 @@ static uint64_t seed_now;
         } \
     } while (0)
 
-struct talk;
-struct side {
-    struct talk *talk;
-    struct side *other;
-    struct sim_conn *conn;                     /* NULL: not there (yet) */
-    size_t n_to_send, n_sent, n_got, reset_at; /* reset_at: bytes got after which it resets; 0: never */
-    bool shut, got_fin, got_reset, did_reset, lazy, sleepy;
-    unsigned salt;
-};
-struct talk { /* one connection between two applications */
-    struct scene *scene;
-    enum way way;
-    struct side client, server;
-    bool refused;
-};
 struct node {
     struct worker *worker;
     struct mailbox *mailbox;
@@ -83,7 +68,6 @@ struct node {
 enum manner { MANNER_ROUGH, MANNER_GENTLE, MANNER_AGEING, MANNER_ROTATING, MANNER_TIGHT, _MANNER_MAX };
 struct scene {
     struct sim *sim;
-    bool gentle;
     enum manner manner;
     int netns[_NETNS_MAX]; /* real descriptors of nothing in particular: pods close theirs; the simulation tells them apart */
     struct mesh mesh;
@@ -98,8 +82,7 @@ struct scene {
     uint32_t dialler[65536]; /* pod ids */
     int outbound[2], hbone, inbound;
     int served, served_outside;
-    struct talk talks[FLOWS_MAX_PER_RUN];
-    unsigned n_talks;
+    struct talks talks;
 };
 /* In the order of their generations: readers keep the newest. */
 enum { TRUST_FIRST, TRUST_SAME, TRUST_NO_CLIENT, TRUST_NO_SERVER, TRUST_OTHER_ROOT, _TRUST_MAX };
@@ -111,113 +94,11 @@ static struct tls_trust *trusts[_TRUST_MAX];
 
 /* ---- applications ---- */
 
-static uint8_t byte_at(const struct side *s, size_t at) {
-    if (at == 0 && s == &s->talk->client)
-        return (uint8_t)(s->talk - s->talk->scene->talks); /* the first byte says which talk this is */
-    return (uint8_t)(at * 131 + at / 256 + s->salt);
+static void failed(const char *what, int line) {
+    fprintf(stderr, "seed %" PRIu64 ": sim_talk.c line %d: %s\n", seed_now, line, what);
+    log_stop();
+    exit(1);
 }
-
-static void write_on(struct side *s) {
-    uint8_t bytes[4000];
-    while (s->n_sent < s->n_to_send) {
-        size_t n = min_of(sizeof(bytes), s->n_to_send - s->n_sent);
-        for (size_t i = 0; i < n; i++)
-            bytes[i] = byte_at(s, s->n_sent + i);
-        size_t k = sim_conn_write(s->conn, bytes, n);
-        s->n_sent += k;
-        if (k < n)
-            return;
-    }
-    if (!s->shut) {
-        s->shut = true;
-        sim_conn_shutdown(s->conn);
-    }
-}
-
-static void wake_up(void *context) {
-    struct side *s = context;
-    if (!sim_conn_over(s->conn))
-        sim_conn_read(s->conn, true);
-}
-
-static void got_bytes(struct sim_conn *c, const uint8_t *bytes, size_t n) {
-    struct side *s = sim_conn_context(c);
-    struct rng *rng = ring_sim_rng(s->talk->scene->sim);
-    require(!s->got_fin && !s->got_reset);
-    for (size_t i = 0; i < n; i++)
-        require(bytes[i] == byte_at(s->other, s->n_got + i));
-    s->n_got += n;
-    require(s->n_got <= s->other->n_sent);
-    if (s->reset_at && s->n_got >= s->reset_at) {
-        s->did_reset = true;
-        sim_conn_reset(c);
-    } else if (s->sleepy) { /* once, long enough to outlive a certificate */
-        s->sleepy = false;
-        sim_conn_read(c, false);
-        ring_sim_after(s->talk->scene->sim, 400 * NS_PER_S, wake_up, s);
-    } else if (s->lazy && rng_below(rng, 8) == 0) {
-        sim_conn_read(c, false);
-        ring_sim_after(s->talk->scene->sim, rng_below(rng, 3 * NS_PER_S), wake_up, s);
-    }
-}
-
-static void got_fin(struct sim_conn *c) {
-    struct side *s = sim_conn_context(c);
-    require(!s->got_fin);
-    s->got_fin = true;
-    if (!s->other->shut || s->n_got != s->other->n_sent) /* what looks whole must be whole */
-        fprintf(stderr, "talk %d: the %s saw an end after %zu of %zu bytes\n", (int)(s->talk - s->talk->scene->talks),
-                s == &s->talk->client ? "client" : "server", s->n_got, s->other->n_to_send);
-    require(s->other->shut && s->n_got == s->other->n_sent);
-}
-
-static void got_reset(struct sim_conn *c, int error) {
-    struct side *s = sim_conn_context(c);
-    require(!s->talk->scene->gentle);
-    require(error == -ECONNRESET || error == -EPIPE);
-    s->got_reset = true;
-}
-
-static void got_room(struct sim_conn *c) { write_on(sim_conn_context(c)); }
-
-static void client_connected(struct sim_conn *c, int result) {
-    struct side *s = sim_conn_context(c);
-    s->talk->refused = result < 0;
-    require(result == 0 || !s->talk->scene->gentle);
-    if (result == 0)
-        write_on(s);
-}
-
-static const struct sim_app client_app = {
-    .connected = client_connected, .bytes = got_bytes, .fin = got_fin, .reset = got_reset, .room = got_room};
-
-/* The server learns from the first byte whom it serves. */
-static void server_bytes(struct sim_conn *c, const uint8_t *bytes, size_t n) {
-    if (!sim_conn_context(c)) {
-        require(bytes[0] < scene_now->n_talks);
-        struct side *s = &scene_now->talks[bytes[0]].server;
-        require(!s->conn);
-        s->conn = c;
-        sim_conn_set_context(c, s);
-        got_bytes(c, bytes, n);
-        if (!s->did_reset)
-            write_on(s);
-    } else
-        got_bytes(c, bytes, n);
-}
-static void server_fin(struct sim_conn *c) {
-    require(sim_conn_context(c)); /* every client says something first */
-    got_fin(c);
-}
-static void server_reset(struct sim_conn *c, int error) {
-    if (sim_conn_context(c))
-        got_reset(c, error);
-}
-static void server_room(struct sim_conn *c) {
-    if (sim_conn_context(c))
-        got_room(c);
-}
-static const struct sim_app server_app = {.bytes = server_bytes, .fin = server_fin, .reset = server_reset, .room = server_room};
 
 static struct endpoint endpoint_of(const char *text) {
     struct endpoint e;
@@ -227,19 +108,13 @@ static struct endpoint endpoint_of(const char *text) {
 
 static void start_talk(void *context) {
     struct talk *t = context;
+    struct scene *s = scene_now;
     static const int netns[_WAY_MAX] = {NETNS_CLIENT, NETNS_CLIENT2, NETNS_CLIENT, NETNS_OUTSIDE};
     static const char *const from[_WAY_MAX] = {"10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.9"};
-    struct endpoint source = {.port = (uint16_t)(20000 + (t - t->scene->talks))};
+    struct endpoint source = {.port = (uint16_t)(20000 + (t - s->talks.items))};
     struct endpoint to = endpoint_of(t->way == WAY_PLAIN_OUT ? "10.0.0.8:80" : "10.0.0.3:80");
     require(addr_parse(str_of(from[t->way]), &source.addr));
-    t->client.conn = ring_sim_connect(t->scene->sim, t->scene->netns[netns[t->way]], &source, &to, &client_app, &t->client);
-}
-
-static bool side_over(const struct side *s) { return s->got_reset || s->did_reset || (s->got_fin && s->shut); }
-static bool talk_over(const struct talk *t) {
-    if (t->refused)
-        return true;
-    return t->client.conn && side_over(&t->client) && (!t->server.conn || side_over(&t->server));
+    t->client.conn = ring_sim_connect(s->sim, s->netns[netns[t->way]], &source, &to, &talk_client, &t->client);
 }
 
 /* ---- what eBPF would do ---- */
@@ -374,7 +249,7 @@ static void plan_events(struct scene *s) {
         ring_sim_after(s->sim, rng_below(rng, 6 * NS_PER_S), event_ask, s);
     if (s->manner == MANNER_TIGHT)
         return;
-    if (s->gentle) { /* a rotation disturbs nobody */
+    if (s->talks.gentle) { /* a rotation disturbs nobody */
         if (s->manner == MANNER_ROTATING)
             event_rotate_again(s);
         else if (rng_below(rng, 2))
@@ -392,14 +267,11 @@ static void plan_events(struct scene *s) {
 
 static void make_talks(struct scene *s) {
     struct rng *rng = ring_sim_rng(s->sim);
-    s->n_talks = 1 + (unsigned)rng_below(rng, FLOWS_MAX_PER_RUN);
-    for (unsigned i = 0; i < s->n_talks; i++) {
-        struct talk *t = &s->talks[i];
-        t->scene = s;
+    s->talks.n = 1 + (unsigned)rng_below(rng, TALKS_MAX);
+    for (unsigned i = 0; i < s->talks.n; i++) {
+        struct talk *t = talk_begin(&s->talks, i);
         t->way = s->manner == MANNER_ROTATING || rng_below(rng, 2) ? WAY_TUNNEL : (enum way)rng_below(rng, _WAY_MAX);
-        t->client = (struct side){.talk = t, .other = &t->server, .salt = i * 7};
-        t->server = (struct side){.talk = t, .other = &t->client, .salt = i * 13 + 1};
-        struct side *sides[] = {&t->client, &t->server};
+        struct talk_side *sides[] = {&t->client, &t->server};
         for (unsigned k = 0; k < 2; k++) {
             size_t most = s->manner != MANNER_TIGHT && rng_below(rng, 3) ? 3000 : BYTES_MAX;
             sides[k]->n_to_send = 1 + rng_below(rng, most);
@@ -445,8 +317,8 @@ static void make_pods(struct scene *s) {
     post_pod(s, NODE_A, POD_CLIENT2, "client2", "client", "10.0.0.2", NETNS_CLIENT2, (int[]){s->outbound[1], -1, -1, -1});
     post_pod(s, NODE_B, POD_SERVER, "server", "server", "10.0.0.3", NETNS_SERVER, (int[]){-1, -1, s->inbound, s->hbone});
     struct endpoint app = endpoint_of("10.0.0.3:80"), outside = endpoint_of("10.0.0.8:80");
-    s->served = ring_sim_serve(s->sim, s->netns[NETNS_SERVER], &app, &server_app, NULL, NULL);
-    s->served_outside = ring_sim_serve(s->sim, s->netns[NETNS_OUTSIDE], &outside, &server_app, NULL, NULL);
+    s->served = ring_sim_serve(s->sim, s->netns[NETNS_SERVER], &app, &talk_server, NULL, NULL);
+    s->served_outside = ring_sim_serve(s->sim, s->netns[NETNS_OUTSIDE], &outside, &talk_server, NULL, NULL);
 }
 
 /* Once judged, no tunnel is open that the trust in force forbids. */
@@ -474,8 +346,8 @@ static void turn(struct scene *s) {
 }
 
 static bool all_over(const struct scene *s) {
-    for (unsigned i = 0; i < s->n_talks; i++)
-        if (!talk_over(&s->talks[i]))
+    for (unsigned i = 0; i < s->talks.n; i++)
+        if (!talk_over(&s->talks.items[i]))
             return false;
     return true;
 }
@@ -488,8 +360,8 @@ static bool nothing_held(const struct scene *s) {
 }
 
 static void check_gentle(const struct scene *s) {
-    for (unsigned i = 0; i < s->n_talks; i++) {
-        const struct talk *t = &s->talks[i];
+    for (unsigned i = 0; i < s->talks.n; i++) {
+        const struct talk *t = &s->talks.items[i];
         require(t->client.n_got == t->server.n_to_send && t->server.n_got == t->client.n_to_send);
         require(t->client.got_fin && t->server.got_fin);
     }
@@ -536,7 +408,8 @@ static void run(uint64_t seed, enum manner manner) {
     seed_now = seed;
     s->sim = ring_sim_new(seed, manner != MANNER_ROUGH ? &SIM_FAULTS_SLOW : &SIM_FAULTS_ROUGH);
     s->manner = manner;
-    s->gentle = manner == MANNER_GENTLE || manner == MANNER_ROTATING;
+    s->talks = (struct talks){.sim = s->sim, .gentle = manner == MANNER_GENTLE || manner == MANNER_ROTATING, .failed = failed};
+    talks_use(&s->talks);
     s->generation[NODE_A] = s->generation[NODE_B] = 1;
     ring_sim_on_route(s->sim, route, s);
     publish_world(s, "");
@@ -556,7 +429,7 @@ static void run(uint64_t seed, enum manner manner) {
         require(turns < TURNS_MAX);
         turn(s);
     }
-    if (s->gentle)
+    if (s->talks.gentle)
         check_gentle(s);
     for (unsigned i = 0; i < _NODE_MAX; i++)
         for (unsigned d = 0; d < _STATS_DIRECTION_MAX; d++)
