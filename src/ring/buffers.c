@@ -18,9 +18,12 @@
  * of as many buffers as it fills (a bundle, one completion), until it has little to say again. Not by a multishot with bundles and
  * a cap: Linux 6.18 forgets that a socket has ended when the end was there before the last of the bytes were taken.
  *
- * Fairness: one socket with endless data could take every buffer in every turn. So when several are starved each comes back as a
- * single shot for one buffer, so that all in the line get one before any gets two. Entries run when they are submitted, ahead
- * of armed multishots. */
+ * Fairness: one socket with endless data could take every buffer in every turn. So a receive that found none waits in line. Those
+ * of little to say come back as a single shot for one buffer each, ahead of the others, for at most half of the lit buffers. Of
+ * those with much to say as many come back as fit, by what each took last time: the first has buffers for certain, and whoever
+ * took some goes to the end of the line, whoever found none stays at its head. A share of the buffers for each instead (a cap; one
+ * buffer each is the least of them) saves nothing more and costs a completion a share, and Linux has none for a single shot.
+ * Entries run when they are submitted, ahead of armed multishots. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -220,12 +223,13 @@ int recv_mode_probe(struct ring *r, enum recv_mode best) {
 void recv_starve(struct ring *r, struct ring_op *op, bool no_buffer) {
     r->stats.buffers_short += no_buffer;
     r->buffers.short_now = r->buffers.short_now || no_buffer;
-    if (list_empty(&r->starved))
+    if (list_empty(&r->starved) && list_empty(&r->starved_again))
         r->starved_retry_ns = clock_mono_ns() + RING_STARVED_NS;
-    if (no_buffer && r->recv_mode == RECV_BUNDLE)
+    bool was_first = no_buffer && op->flags & OP_BULK;
+    if (no_buffer && r->recv_mode == RECV_BUNDLE && op->n_pieces)
         op->flags |= OP_BULK;
     op_set_place(op, OP_STARVED);
-    list_push_back(&r->starved, &op->ready);
+    list_push_back(was_first ? &r->starved_again : &r->starved, &op->ready);
 }
 
 bool recv_may_feed(const struct ring *r) {
@@ -235,15 +239,42 @@ bool recv_may_feed(const struct ring *r) {
     return first->own.n_returned != r->buffers.returned_count || r->now_ns >= r->starved_retry_ns;
 }
 
-void recv_feed_starved(struct ring *r) {
-    bool several = !list_empty(&r->starved) && r->starved.next != r->starved.prev;
-    /* Not more than there are lit buffers: the others would only find the ring empty again. */
-    for (unsigned left = r->buffers.n - r->buffers.n_dark; left && recv_may_feed(r); left--) {
-        struct ring_op *op = list_entry(list_pop_front(&r->starved), struct ring_op, ready);
-        if (several || !(op->flags & OP_BULK))
-            op->flags |= OP_ONE_BUFFER;
+/* Feeds from the head of a list as many as fit in the number of buffers; returns how many are left. */
+static unsigned feed(struct ring *r, struct list *from, unsigned n_buffers, bool one_each) {
+    unsigned left = n_buffers;
+    while (left && !list_empty(from)) {
+        struct ring_op *op = list_entry(from->next, struct ring_op, ready);
+        unsigned n = one_each ? 1 : max_of((unsigned)op->n_pieces, 1U);
+        if (n > left && left < n_buffers)
+            break;
+        list_unlink(&op->ready);
+        op->flags |= one_each ? OP_ONE_BUFFER : 0;
         ring_arm(r, op);
+        left -= min_of(n, left);
     }
+    return left;
+}
+
+void recv_feed_starved(struct ring *r) {
+    list_move_all(&r->starved_again, &r->starved);
+    list_move_all(&r->starved, &r->starved_again);
+    struct list quiet = LIST_INIT(quiet), bulk = LIST_INIT(bulk);
+    bool quiet_first = recv_may_feed(r) && !(list_entry(r->starved.next, struct ring_op, ready)->flags & OP_BULK);
+    while (recv_may_feed(r)) {
+        struct ring_op *op = list_entry(list_pop_front(&r->starved), struct ring_op, ready);
+        if (op->flags & OP_EMPTIED) /* takes none before something comes */
+            ring_arm(r, op);
+        else
+            list_push_back(op->flags & OP_BULK ? &bulk : &quiet, &op->ready);
+    }
+    /* Not more than there are lit buffers: the others would only find the ring empty again. */
+    unsigned n_lit = r->buffers.n - r->buffers.n_dark;
+    unsigned n_quiet = list_empty(&bulk) ? n_lit : max_of(n_lit / 2, (unsigned)quiet_first);
+    unsigned left = feed(r, &quiet, n_quiet, true);
+    feed(r, &bulk, n_lit - n_quiet + left, false);
+    list_move_all(&quiet, &r->starved);
+    list_move_all(&r->starved, &bulk);
+    list_move_all(&r->starved, &quiet);
     if (!list_empty(&r->starved) && r->now_ns >= r->starved_retry_ns)
         r->starved_retry_ns = r->now_ns + RING_STARVED_NS;
 }

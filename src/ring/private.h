@@ -105,6 +105,7 @@ struct ring {
     uint64_t now_ns;
     size_t n_busy; /* submitted ops whose last callback has not begun */
     struct list ready, starved, backlog, cancels;
+    struct list starved_again; /* fed, and found none all the same: before all in `starved` */
     uint64_t starved_retry_ns; /* when starved ops try again without a returned buffer */
     struct timer_heap timers;
     struct recv_buffers buffers;
@@ -114,10 +115,14 @@ struct ring {
     struct ring_stats stats;
 };
 
+/* To the tail of `to`. */
 static inline void list_move_all(struct list *to, struct list *from) {
     if (list_empty(from))
         return;
-    list_insert_between(to, from->prev, from->next);
+    to->prev->next = from->next;
+    from->next->prev = to->prev;
+    from->prev->next = to;
+    to->prev = from->prev;
     list_init(from);
 }
 static inline enum op_place op_place(const struct ring_op *op) { return op->flags & OP_PLACE_MASK; }

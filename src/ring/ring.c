@@ -98,6 +98,7 @@ static void complete(struct ring *r, struct ring_op *op, int n, const uint8_t *b
 static unsigned complete_buffers(struct ring *r, struct ring_op *op, const struct io_uring_cqe *cqe) {
     unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT, n_used = 1;
     int left = cqe->res, each = (int)r->buffers.bytes_each;
+    op->n_pieces = min_of((unsigned)max_of(left, 0) / (unsigned)each, 63U) & 63;
     if (op->flags & OP_BULK) {
         bool emptied = !(cqe->flags & IORING_CQE_F_SOCK_NONEMPTY);
         op->flags &= (uint8_t) ~(emptied && left < each ? OP_BULK : 0);

@@ -117,6 +117,7 @@ int ring_new_from(const struct ring_options *o, enum ring_flavour newest, enum r
     r->received_id = -1;
     list_init(&r->ready);
     list_init(&r->starved);
+    list_init(&r->starved_again);
     list_init(&r->backlog);
     list_init(&r->cancels);
 

@@ -43,7 +43,7 @@ struct ring_op {
     uint8_t kind; /* RING_IDLE: not submitted */
     bool multishot : 1;
     bool cancelling : 1;
-    uint8_t n_pieces : 6; /* the ring's own, like all that follows */
+    uint8_t n_pieces : 6; /* to send; of a receive, the buffers that it filled last. The ring's own, like all that follows */
     uint8_t flags;
     int fd;
     ring_done_fn done;

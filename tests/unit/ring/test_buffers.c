@@ -143,6 +143,68 @@ static void quiet_beside_loud(void) {
 }
 static void test_a_flood_does_not_starve_a_quiet_socket(void **state) { on_each_flavour(quiet_beside_loud); }
 
+enum { N_LOUD = 12, LOUD_TURNS = 1500 };
+static void pour_in(int (*loud)[2]) {
+    static const uint8_t much[64 * 1024];
+    for (unsigned i = 0; i < N_LOUD; i++)
+        while (write(loud[i][1], much, sizeof(much)) > 0)
+            continue;
+}
+
+static void quiet_beside_many(void) {
+    /* Many sockets that always have data: each gets as much as another, not a buffer at a time where the kernel has bundles, and
+     * a quiet one is heard though all buffers are wanted. */
+    struct ring *r = make_ring(64, 16, 4096);
+    static struct flood f[N_LOUD];
+    int loud[N_LOUD][2], pair[2];
+    memset(f, 0, sizeof(f));
+    make_pair(pair);
+    struct heard q = {0};
+    ring_recv(r, &q.op, pair[0], true, hear);
+    for (unsigned i = 0; i < N_LOUD; i++) {
+        make_pair(loud[i]);
+        ring_recv(r, &f[i].h.op, loud[i][0], true, drink);
+    }
+    unsigned n_waited = 0, n_longest = 0;
+    size_t n_asked = 0;
+    for (unsigned turn = 0; turn < LOUD_TURNS; turn++) {
+        pour_in(loud);
+        n_waited = q.n_got == n_asked ? 0 : n_waited + 1;
+        n_longest = max_of(n_longest, n_waited);
+        if (q.n_got == n_asked && turn % 3 == 0) {
+            assert_int_equal(write(pair[1], "q", 1), 1);
+            n_asked++;
+        }
+        assert_int_equal(ring_turn(r, NS_PER_S, NULL), 0);
+    }
+    uint64_t least = UINT64_MAX, most = 0, all = 0;
+    for (unsigned i = 0; i < N_LOUD; i++) {
+        least = min_of(least, f[i].bytes);
+        most = max_of(most, f[i].bytes);
+        all += f[i].bytes;
+    }
+    struct ring_stats s;
+    ring_get_stats(r, &s);
+    print_message("%s: %.2f..%.2f MB a socket, %.1f buffers an entry, the quiet one waited for %u turns\n", flavour_now->name,
+                  (double)least / 1e6, (double)most / 1e6, (double)all / 4096 / (double)s.submitted, n_longest);
+    assert_true(least > (r->recv_mode == RECV_BUNDLE ? most / 2 : most / 100)); /* without bundles: each is heard, no more */
+    assert_in_range(n_longest, 0, 6);
+    if (r->recv_mode == RECV_BUNDLE)
+        assert_true(all / 4096 > 4 * s.submitted);
+    ring_cancel(r, &q.op);
+    turn_until(r, q.n_last);
+    for (unsigned i = 0; i < N_LOUD; i++) {
+        ring_cancel(r, &f[i].h.op);
+        turn_until(r, f[i].h.n_last);
+        close(loud[i][0]);
+        close(loud[i][1]);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    finish(r);
+}
+static void test_many_with_much_to_say_take_turns(void **state) { on_each_flavour(quiet_beside_many); }
+
 static void cancel_the_starved(void) {
     struct ring *r = make_ring(64, N_BUFFERS, BUFFER_BYTES);
     struct rng rng;
@@ -381,6 +443,7 @@ int main(void) {
         cmocka_unit_test(test_few_buffers_carry_everything),
         cmocka_unit_test(test_the_ring_sleeps_when_nothing_can_be_done),
         cmocka_unit_test(test_a_flood_does_not_starve_a_quiet_socket),
+        cmocka_unit_test(test_many_with_much_to_say_take_turns),
         cmocka_unit_test(test_a_starved_receive_can_be_cancelled),
         cmocka_unit_test(test_buffers_are_lit_when_they_are_needed),
         cmocka_unit_test(test_who_keeps_a_chunk_keeps_the_buffer),
