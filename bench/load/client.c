@@ -32,7 +32,7 @@ struct conn {
     struct iovec iov[2]; /* what is being sent */
     uint64_t to_send;    /* bytes beyond the head */
     uint64_t received;   /* of the answer that is under way */
-    uint64_t bytes;      /* received or, for SINK, sent: within the measured time */
+    uint64_t bytes;      /* received; for SINK sent, for BOTH both: within the measured time */
     uint64_t *due;       /* when the outstanding requests were due, a ring */
     unsigned first, n_due;
 };
@@ -152,7 +152,7 @@ static void on_sent(struct ring_op *op, int n, const uint8_t *bytes, bool more) 
     k->head_left -= of_head;
     if (k->to_send != UINT64_MAX)
         k->to_send -= rest;
-    if (k->c->o->kind == LOAD_SINK) {
+    if (k->c->o->kind == LOAD_SINK || k->c->o->kind == LOAD_BOTH) {
         k->bytes += counts(k->c, clock_mono_ns()) ? rest : 0;
         k->c->all_bytes += rest;
     }
