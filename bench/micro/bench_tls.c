@@ -21,7 +21,7 @@ struct end {
 struct pair {
     struct end client, server;
 };
-static struct pair pairs[2]; /* by gcm_path */
+static struct pair pairs[GCM_PATHS];
 static struct buf_pool *pool;
 static struct pki pki;
 static struct pki_node node;
@@ -236,7 +236,7 @@ int main(int argc, char **argv) {
     free(der.at);
     tls_csr_free(csr);
     tls_key_free(key);
-    for (int path = 0; path < 2; path++) {
+    for (int path = 0; path < GCM_PATHS; path++) {
         tls_context_unref(pairs[path].client.context);
         tls_context_unref(pairs[path].server.context);
     }

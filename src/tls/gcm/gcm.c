@@ -16,7 +16,19 @@
 #include "gcm.h"
 #include "vaes.h"
 
-enum gcm_path gcm_path_best(void) { return vaes_usable() ? GCM_VAES : GCM_WOLFCRYPT; }
+/* Our own paths. */
+static const struct {
+    bool (*usable)(void);
+    vaes_seal_fn *seal;
+    vaes_open_fn *open;
+} own[GCM_PATHS] = {
+    [GCM_VAES] = {vaes_usable, vaes_256_seal, vaes_256_open},
+    [GCM_VAES_512] = {vaes_512_usable, vaes_512_seal, vaes_512_open},
+};
+
+bool gcm_path_usable(enum gcm_path path) { return path == GCM_WOLFCRYPT || own[path].usable(); }
+
+enum gcm_path gcm_path_best(void) { return vaes_512_faster() ? GCM_VAES_512 : vaes_usable() ? GCM_VAES : GCM_WOLFCRYPT; }
 
 enum { NOT_FORCED = -1 };
 static _Atomic int forced = NOT_FORCED;
@@ -27,11 +39,14 @@ enum gcm_path gcm_path_now(void) {
 }
 
 void gcm_path_force(enum gcm_path path) {
-    check(path == GCM_WOLFCRYPT || gcm_path_best() == path);
+    check(gcm_path_usable(path));
     atomic_store_explicit(&forced, (int)path, memory_order_relaxed);
 }
 
-const char *gcm_path_text(enum gcm_path path) { return path == GCM_VAES ? "AES-GCM with VAES" : "AES-GCM of wolfCrypt"; }
+const char *gcm_path_text(enum gcm_path path) {
+    static const char *const texts[GCM_PATHS] = {"AES-GCM of wolfCrypt", "AES-GCM with VAES", "AES-GCM with VAES on 512 bits"};
+    return texts[path];
+}
 
 static int wolfcrypt_init(struct gcm_key *k, const uint8_t *key, size_t key_n) {
     Aes *aes = wolfSSL_Malloc(sizeof(*aes));
@@ -51,9 +66,9 @@ static int wolfcrypt_init(struct gcm_key *k, const uint8_t *key, size_t key_n) {
 
 int gcm_key_init(struct gcm_key *k, enum gcm_path path, const uint8_t *key, size_t key_n) {
     check(key_n == 16 || key_n == 32);
-    check(path != GCM_VAES || vaes_usable());
+    check(gcm_path_usable(path));
     *k = (struct gcm_key){.path = path, .rounds = (unsigned)key_n / 4 + 6};
-    if (path != GCM_VAES)
+    if (path == GCM_WOLFCRYPT)
         return wolfcrypt_init(k, key, key_n);
     vaes_expand(k, key, key_n);
     return 0;
@@ -113,18 +128,18 @@ void gcm_seal(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], con
               size_t n, uint8_t *to, uint8_t ret_tag[GCM_TAG_BYTES]) {
     check(k->rounds && n <= GCM_TEXT_BYTES_MAX && aad_n <= GCM_TEXT_BYTES_MAX);
     struct iovec piece = piece_of(from, n);
-    if (k->path == GCM_VAES)
-        vaes_seal(k, nonce, aad, aad_n, &piece, n, to, ret_tag);
-    else
+    if (k->path == GCM_WOLFCRYPT)
         wolfcrypt_seal(k, nonce, aad, aad_n, from, n, to, ret_tag);
+    else
+        own[k->path].seal(k, nonce, aad, aad_n, &piece, n, to, ret_tag);
 }
 
 bool gcm_open(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n, const uint8_t *from,
               size_t n, uint8_t *to, const uint8_t tag[GCM_TAG_BYTES]) {
     check(k->rounds && n <= GCM_TEXT_BYTES_MAX && aad_n <= GCM_TEXT_BYTES_MAX);
     struct iovec piece = piece_of(from, n);
-    bool same = k->path == GCM_VAES ? vaes_open(k, nonce, aad, aad_n, &piece, n, to, tag)
-                                    : wolfcrypt_open(k, nonce, aad, aad_n, from, n, to, tag);
+    bool same = k->path == GCM_WOLFCRYPT ? wolfcrypt_open(k, nonce, aad, aad_n, from, n, to, tag)
+                                         : own[k->path].open(k, nonce, aad, aad_n, &piece, n, to, tag);
     if (!same)
         secret_wipe(to, n);
     return same;
@@ -134,12 +149,11 @@ void gcm_seal_pieces(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTE
                      const struct iovec *pieces, unsigned n_pieces, uint8_t *to, uint8_t ret_tag[GCM_TAG_BYTES]) {
     size_t n = joint_n(pieces, n_pieces);
     check(k->rounds && aad_n <= GCM_TEXT_BYTES_MAX);
-    if (k->path == GCM_VAES) {
-        vaes_seal(k, nonce, aad, aad_n, pieces, n, to, ret_tag);
-        return;
-    }
-    join(pieces, n_pieces, to);
-    wolfcrypt_seal(k, nonce, aad, aad_n, to, n, to, ret_tag);
+    if (k->path == GCM_WOLFCRYPT) {
+        join(pieces, n_pieces, to);
+        wolfcrypt_seal(k, nonce, aad, aad_n, to, n, to, ret_tag);
+    } else
+        own[k->path].seal(k, nonce, aad, aad_n, pieces, n, to, ret_tag);
 }
 
 bool gcm_open_pieces(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTES], const uint8_t *aad, size_t aad_n,
@@ -147,12 +161,11 @@ bool gcm_open_pieces(const struct gcm_key *k, const uint8_t nonce[GCM_NONCE_BYTE
     size_t n = joint_n(pieces, n_pieces);
     check(k->rounds && aad_n <= GCM_TEXT_BYTES_MAX);
     bool same;
-    if (k->path == GCM_VAES)
-        same = vaes_open(k, nonce, aad, aad_n, pieces, n, to, tag);
-    else {
+    if (k->path == GCM_WOLFCRYPT) {
         join(pieces, n_pieces, to);
         same = wolfcrypt_open(k, nonce, aad, aad_n, to, n, to, tag);
-    }
+    } else
+        same = own[k->path].open(k, nonce, aad, aad_n, pieces, n, to, tag);
     if (!same)
         secret_wipe(to, n);
     return same;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
- * Goal: both paths of AES-GCM give what the standard says, at every length and alignment, and give nothing away for what was
+ * Goal: all paths of AES-GCM give what the standard says, at every length and alignment, and give nothing away for what was
  * not sealed so.
  * Method: the designers' published vectors; digests of what another implementation (Python's cryptography) made of patterned
- * texts of all small lengths and of some past 2^8 and 2^16 blocks; random texts against wolfCrypt; every byte of small messages
+ * texts of all small lengths and of some past 2^8 and 2^16 blocks (2^32, where the counter would begin anew, are more than a text
+ * may have); random texts against wolfCrypt; every byte of small messages
  * changed; texts that end where the next page may not be read. A path that this CPU lacks is left out, and said so. */
 #include <string.h>
 #include <sys/mman.h>
@@ -15,18 +16,20 @@
 
 #include "crypto.h"
 #include "gcm/gcm.h"
+#include "gcm/vaes.h"
 #include "key_private.h"
 #include "unit.h"
 
-enum { PATHS = 2, LONG_MAX = 1200007, SMALL_MAX = 600, GUARD = 64 };
+enum { PATHS = GCM_PATHS, LONG_MAX = 1200007, SMALL_MAX = 600, RANDOM_MAX = 64 << 10, GUARD = 64 };
 
 static uint8_t *plain, *sealed, *opened; /* LONG_MAX and a tag each */
 
-static bool has(int path) { return path == GCM_WOLFCRYPT || gcm_path_best() == GCM_VAES; }
+static bool has(int path) { return gcm_path_usable((enum gcm_path)path); }
 
 static int group_setup(void **state) {
-    if (!has(GCM_VAES))
-        print_message("this CPU has no VAES: only wolfCrypt's path is tried\n");
+    if (!has(GCM_VAES_512))
+        print_message(has(GCM_VAES) ? "this CPU has no VAES on 512 bits: that path is not tried\n"
+                                    : "this CPU has no VAES: only wolfCrypt's path is tried\n");
     plain = malloc(LONG_MAX + GCM_TAG_BYTES);
     sealed = malloc(LONG_MAX + GCM_TAG_BYTES);
     opened = malloc(LONG_MAX + GCM_TAG_BYTES);
@@ -207,27 +210,29 @@ static void test_long(void **state) {
         }
 }
 
+enum { AREA_PART = RANDOM_MAX + 3 * GUARD };
+
 /* Any lengths, alignments and keys, in place or not: wolfCrypt seals what we open and the other way round, and nothing
  * beside the text is written. */
-static void one_random(struct rng *rng, uint8_t *area, size_t *n_total) {
+static void one_random(struct rng *rng, int path, uint8_t *area, size_t *n_total) {
     uint8_t key[32], nonce[12], tag[16], tag_theirs[16], aad[700];
     unsigned key_n = rng_below(rng, 2) ? 32 : 16;
-    size_t n = rng_below(rng, 4) ? rng_below(rng, 1500) : rng_below(rng, 20000),
+    size_t n = rng_below(rng, 4) ? rng_below(rng, 1500) : rng_below(rng, RANDOM_MAX + 1),
            n_aad = rng_below(rng, 3) ? 5 : rng_below(rng, 700);
-    uint8_t *from = area + GUARD + rng_below(rng, 64), *aside = area + 25000 + rng_below(rng, 64);
-    uint8_t *to = rng_below(rng, 2) ? from : aside, *theirs = area + 50000;
+    uint8_t *from = area + GUARD + rng_below(rng, 64), *aside = area + AREA_PART + GUARD + rng_below(rng, 64);
+    uint8_t *to = rng_below(rng, 2) ? from : aside, *theirs = area + 2 * AREA_PART;
     rng_secret(key, sizeof(key));
     rng_secret(nonce, sizeof(nonce));
     rng_secret(aad, n_aad);
     rng_secret(plain, n);
-    memset(area, 0xee, 75000);
+    memset(area, 0xee, 2 * AREA_PART);
     memcpy(from, plain, n);
     Aes aes;
     assert_int_equal(wc_AesInit(&aes, NULL, INVALID_DEVID), 0);
     assert_int_equal(wc_AesGcmSetKey(&aes, key, key_n), 0);
     assert_int_equal(wc_AesGcmEncrypt(&aes, theirs, plain, (word32)n, nonce, 12, tag_theirs, 16, aad, (word32)n_aad), 0);
     struct gcm_key g;
-    assert_int_equal(gcm_key_init(&g, gcm_path_best(), key, key_n), 0);
+    assert_int_equal(gcm_key_init(&g, (enum gcm_path)path, key, key_n), 0);
     gcm_seal(&g, nonce, aad, n_aad, from, n, to, tag);
     assert_memory_equal(to, theirs, n);
     assert_memory_equal(tag, tag_theirs, 16);
@@ -249,14 +254,14 @@ static void one_random(struct rng *rng, uint8_t *area, size_t *n_total) {
 
 static void test_random(void **state) {
     struct rng rng;
-    size_t n_total = 0;
-    uint8_t *area = malloc(75000);
+    uint8_t *area = malloc(3 * AREA_PART);
     uint64_t seed;
     rng_secret(&seed, sizeof(seed));
     print_message("seed %#llx\n", (unsigned long long)seed);
     rng_seed(&rng, seed);
-    while (n_total < 12u << 20)
-        one_random(&rng, area, &n_total);
+    for (int path = 0; path < PATHS; path++)
+        for (size_t n_total = 0; has(path) && n_total < 12u << 20;)
+            one_random(&rng, path, area, &n_total);
     free(area);
 }
 
@@ -430,22 +435,73 @@ static void test_misuse(void **state) {
 }
 
 /* The kernel lists what the CPU has and the kernel supports. */
-static void test_choice(void **state) {
+struct cpu {
+    char vendor[13];
+    int family, model;
+    bool vaes, wide;
+};
+
+static struct cpu this_cpu(void) {
     char line[8192];
-    bool vaes = false;
+    struct cpu cpu = {0};
     FILE *f = fopen("/proc/cpuinfo", "re");
     assert_non_null(f);
-    while (fgets(line, sizeof(line), f))
-        if (!strncmp(line, "flags", 5))
-            vaes = strstr(line, " vaes ") && strstr(line, " vpclmulqdq ") && strstr(line, " avx2 ");
+    while (fgets(line, sizeof(line), f)) {
+        ignore_result(sscanf(line, "vendor_id : %12s", cpu.vendor)); /* one of these, or another line */
+        ignore_result(sscanf(line, "cpu family : %d", &cpu.family));
+        ignore_result(sscanf(line, "model : %d", &cpu.model));
+        if (!strncmp(line, "flags", 5)) {
+            cpu.vaes = strstr(line, " vaes ") && strstr(line, " vpclmulqdq ") && strstr(line, " avx2 ");
+            cpu.wide = cpu.vaes && strstr(line, " avx512f ") && strstr(line, " avx512bw ") && strstr(line, " avx512vl ");
+        }
+    }
     fclose(f);
-    assert_int_equal(gcm_path_best(), vaes ? GCM_VAES : GCM_WOLFCRYPT);
+    return cpu;
+}
+
+static unsigned signature_of(int family, int model) {
+    int base = min_of(family, 15);
+    return (unsigned)((family - base) << 20 | (model >> 4) << 16 | base << 8 | (model & 15) << 4 | 2 /* stepping */);
+}
+
+static void test_choice(void **state) {
+    struct cpu cpu = this_cpu();
+    bool slow = cpu.wide && vaes_512_slows(cpu.vendor, signature_of(cpu.family, cpu.model));
+    assert_int_equal(gcm_path_usable(GCM_VAES), cpu.vaes);
+    assert_int_equal(gcm_path_usable(GCM_VAES_512), cpu.wide);
+    assert_int_equal(gcm_path_best(), cpu.wide && !slow ? GCM_VAES_512 : cpu.vaes ? GCM_VAES : GCM_WOLFCRYPT);
     assert_int_equal(gcm_path_now(), gcm_path_best());
     gcm_path_force(GCM_WOLFCRYPT);
     assert_int_equal(gcm_path_now(), GCM_WOLFCRYPT);
     gcm_path_force(gcm_path_best());
     assert_string_equal(gcm_path_text(GCM_VAES), "AES-GCM with VAES");
+    assert_string_equal(gcm_path_text(GCM_VAES_512), "AES-GCM with VAES on 512 bits");
     assert_string_not_equal(gcm_path_text(GCM_WOLFCRYPT), gcm_path_text(GCM_VAES));
+}
+
+/* CPUs by name; the numbers are those of Linux' intel-family.h and of AMD's. */
+static void test_slowed(void **state) {
+    static const struct {
+        const char *vendor;
+        int family, model;
+        bool slow;
+    } rows[] = {
+        {"GenuineIntel", 6, 0x55, true},                                      /* Skylake-X, Cascade Lake */
+        {"GenuineIntel", 6, 0x6a, true},                                      /* Ice Lake, servers */
+        {"GenuineIntel", 6, 0x7e, true},                                      /* Ice Lake, laptops */
+        {"GenuineIntel", 6, 0x8c, true},                                      /* Tiger Lake */
+        {"GenuineIntel", 6, 0xa7, false},                                     /* Rocket Lake */
+        {"GenuineIntel", 6, 0x8f, false},                                     /* Sapphire Rapids */
+        {"GenuineIntel", 6, 0x05, false},                                     /* of another age: 0x55 without its upper half */
+        {"GenuineIntel", 15, 0x55, false}, {"AuthenticAMD", 25, 0x61, false}, /* Zen 4 */
+        {"AuthenticAMD", 6, 0x55, false},
+    };
+    if (!has(GCM_VAES)) {
+        print_message("this CPU has no VAES: its kinds are not told apart\n");
+        return;
+    }
+    for (size_t i = 0; i < array_size(rows); i++)
+        assert_int_equal(vaes_512_slows(rows[i].vendor, signature_of(rows[i].family, rows[i].model)), rows[i].slow);
 }
 
 int main(void) {
@@ -453,7 +509,7 @@ int main(void) {
         cmocka_unit_test(test_published), cmocka_unit_test(test_small_lengths), cmocka_unit_test(test_long),
         cmocka_unit_test(test_random),    cmocka_unit_test(test_page_ends),     cmocka_unit_test(test_tampered),
         cmocka_unit_test(test_keys),      cmocka_unit_test(test_misuse),        cmocka_unit_test(test_choice),
-        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_pieces),    cmocka_unit_test(test_slowed),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
