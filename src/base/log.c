@@ -42,6 +42,7 @@ struct queue {
     struct log_sink sink;
     uint32_t first, last; /* oldest first; NO_LINE: empty */
     size_t n_done;        /* bytes of `first` that are out */
+    bool torn;            /* the sink ends with a piece of a line that was then lost: the next line must not run on from it */
 };
 
 static struct {
@@ -134,9 +135,9 @@ static void pop_first(struct queue *q) {
 /* Writes what the sink takes now. */
 static void drain(struct queue *q) {
     while (q->first != NO_LINE) {
-        struct iovec iov[BATCH_LINES];
+        struct iovec with_end[1 + BATCH_LINES] = {{.iov_base = (char[]){'\n'}, .iov_len = 1}}, *iov = with_end + 1;
         unsigned n = 0;
-        size_t n_bytes = 0, n_skip = q->n_done;
+        size_t n_bytes = q->torn, n_skip = q->n_done;
         for (uint32_t i = q->first; i != NO_LINE && n < BATCH_LINES; i = next_of(q, i)) {
             size_t n_line = q->slots[i].n - n_skip;
             if (n && n_bytes + n_line > q->sink.n_batch_max)
@@ -145,16 +146,19 @@ static void drain(struct queue *q) {
             n_bytes += n_line;
             n_skip = 0;
         }
-        ssize_t r = log_sink_write(&q->sink, iov, n);
+        ssize_t r = log_sink_write(&q->sink, iov - q->torn, n + q->torn);
         if (r == -EAGAIN)
             return;
         if (r < 0) { /* the reader is gone or the disk is full: these lines are lost, the next ones are tried again */
+            q->torn |= q->n_done > 0;
             drop_lines(n);
             for (; n > 0; n--)
                 pop_first(q);
             continue;
         }
-        for (size_t left = (size_t)r; left > 0;) {
+        size_t left = (size_t)r - (r > 0 && q->torn);
+        q->torn &= r == 0;
+        while (left > 0) {
             size_t n_line = q->slots[q->first].n - q->n_done;
             if (left < n_line) {
                 q->n_done += left;
@@ -237,8 +241,10 @@ static int prepare(void) {
 }
 
 static void close_sinks(void) {
-    for (unsigned i = 0; i < _LOG_STREAM_MAX; i++)
+    for (unsigned i = 0; i < _LOG_STREAM_MAX; i++) {
         log_sink_deinit(&self.queues[i].sink);
+        self.queues[i].torn = false;
+    }
 }
 
 static int open_sinks(const char *access_path) {

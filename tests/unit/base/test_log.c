@@ -4,9 +4,11 @@
  * reads. Sinks are tried on their own too. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <ringwall/base/check.h>
@@ -339,6 +341,47 @@ static void reopens_the_access_log(void **state) {
     assert_int_equal(unlink(path) | unlink(old) | rmdir(dir), 0);
 }
 
+static unsigned lines_of(const char *path, char text[16384]) {
+    cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, text, 16383);
+    unsigned n_lines = 0;
+    assert_true(n >= 0);
+    text[n] = '\0';
+    for (const char *at = text; (at = strchr(at, '\n')); at++)
+        n_lines++;
+    return n_lines;
+}
+
+/* A disk that is full in the middle of a line, here by a limit on the file's size: what is lost is counted, and the first line
+ * that finds room again begins a line. */
+static void a_full_disk_joins_no_lines(void **state) {
+    enum { N = 100, LIMIT = 1000 };
+    char path[512], text[16384];
+    close(temporary_file(path));
+    uint64_t dropped_before = log_dropped();
+    struct rlimit before, small;
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR && getrlimit(RLIMIT_FSIZE, &before) == 0);
+    small = (struct rlimit){.rlim_cur = LIMIT, .rlim_max = before.rlim_max};
+    assert_int_equal(log_start(&(struct log_options){.level = LOG_INFO, .access_path = path}), 0);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    for (unsigned i = 0; i < N; i++)
+        log_write(LOG_ACCESS, LOG_INFO, "access", NULL, 0, "before");
+    while (lines_of(path, text) + (log_dropped() - dropped_before) < N)
+        sched_yield();
+    bool torn = text[0] && text[strlen(text) - 1] != '\n';
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    log_write(LOG_ACCESS, LOG_INFO, "access", NULL, 0, "after");
+    log_write(LOG_ACCESS, LOG_INFO, "access", NULL, 0, "later");
+    log_stop();
+    unsigned n = lines_of(path, text);
+    unlink(path);
+    assert_true(torn); /* else this test shows nothing */
+    assert_int_equal(n, N - (log_dropped() - dropped_before) + 1 + 2);
+    for (const char *line = text, *end; (end = strchr(line, '\n')); line = end + 1)
+        if ((size_t)(end - line) >= strlen("after") && strncmp(end - strlen("after"), "after", strlen("after")) == 0)
+            assert_int_equal(end - line, strlen("2026-01-01T00:00:00.000000Z\tinfo\taccess\tafter"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_arrive_whole_and_in_order),
@@ -353,6 +396,7 @@ int main(void) {
         cmocka_unit_test(limit_counts_what_it_suppressed),
         cmocka_unit_test(every_stop_is_heard),
         cmocka_unit_test(reopens_the_access_log),
+        cmocka_unit_test(a_full_disk_joins_no_lines),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
