@@ -17,8 +17,9 @@ def lab():
 def case_client_half_closes(lab):
     """The client ends its half; the server's answer still arrives"""
     for family, address in addresses(pod(lab, "server")):
-        Task(pod(lab, "server"), traffic.half_close_server, PORT).wait_ready()
+        far = Task(pod(lab, "server"), traffic.half_close_server, PORT).wait_ready()
         expect(Task(pod(lab, "client"), traffic.half_close_client, address, PORT, 3 * MIB + 1).result(), f"half-close over {family}")
+        expect_equal(far.result(), 3 * MIB + 1, f"bytes that the server read over {family}")
 
 
 def case_server_half_closes(lab):
@@ -31,9 +32,10 @@ def case_server_half_closes(lab):
 
 def case_server_resets(lab):
     for family, address in addresses(pod(lab, "server")):
-        Task(pod(lab, "server"), traffic.reset_server, PORT).wait_ready()
+        far = Task(pod(lab, "server"), traffic.reset_server, PORT).wait_ready()
         end = Task(pod(lab, "client"), traffic.ended_client, address, PORT).result()
         expect_equal(end[0], "ECONNRESET", f"what the client saw over {family}")
+        far.result()  # its port is free again
 
 
 def case_client_resets(lab):
