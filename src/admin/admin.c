@@ -28,8 +28,8 @@
 enum {
     DOORS_MAX = 7, /* the Unix socket; two families each for address, metrics and ready */
     UNIX_VISITORS_MAX = 16,
-    PER_ADDRESS_MAX = 8, /* of one client address at a door: one host cannot keep a probe out */
     TCP_VISITORS_MAX = (ADMIN_CONNECTIONS_MAX - UNIX_VISITORS_MAX) / (DOORS_MAX - 1), /* a door: none starves another */
+    PER_ADDRESS_MAX = TCP_VISITORS_MAX / 4, /* of one client address at a door: one host cannot keep a probe out */
     HEAD_MAX = 8 * 1024,
     VISITOR_BYTES = 20 * 1024, /* libmicrohttpd's memory a visitor: its request's head and our answer's */
     REQUEST_MS = 5000,

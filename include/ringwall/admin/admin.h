@@ -14,7 +14,7 @@
 #include <ringwall/mail/quit.h>
 #include <ringwall/mail/stats.h>
 
-enum { ADMIN_ASK_TIMEOUT_MS = 2000, ADMIN_BODY_MAX = 64 * 1024, ADMIN_CONNECTIONS_MAX = 64 };
+enum { ADMIN_ASK_TIMEOUT_MS = 2000, ADMIN_BODY_MAX = 64 * 1024, ADMIN_CONNECTIONS_MAX = 208 };
 struct admin_listen {
     const char *host; /* "*", "localhost" or an IP; NULL: off */
     uint16_t port;

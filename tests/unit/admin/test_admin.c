@@ -290,6 +290,25 @@ static void slow_heads_and_crowds(void **state) {
     expect(open_tcp(port), GET("/workloads"), "200", "10.1.0.1");
 }
 
+/* One host holds all connections it can get at a door, and its queue: a probe from another address is answered at once. */
+static void one_address_leaves_room(void **state) {
+    struct stage *s = *state;
+    uint16_t port = s->u.options.ready.port;
+    struct sockaddr_in other = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int crowd[ADMIN_CONNECTIONS_MAX / 4];
+    uint64_t began = clock_mono_ns();
+    for (size_t i = 0; i < array_size(crowd); i++)
+        crowd[i] = open_tcp(port);
+    int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(probe, (struct sockaddr *)&other, sizeof(other)), 0);
+    assert_int_equal(connect(probe, (struct sockaddr *)&to, sizeof(to)), 0);
+    expect(probe, GET("/healthz/ready"), "200", "ready");
+    assert_true(clock_mono_ns() - began < 4 * NS_PER_S); /* before any of the crowd was cut */
+    for (size_t i = 0; i < array_size(crowd); i++)
+        close(crowd[i]);
+}
+
 static void quit(void **state) {
     struct stage *s = *state;
     /* main is played by a thread that drops what is no question: the answer is what counts here */
@@ -328,6 +347,7 @@ int main(void) {
                                        STAGED(asker_leaves),
                                        STAGED(stop_with_waiting),
                                        STAGED(slow_heads_and_crowds),
+                                       STAGED(one_address_leaves_room),
                                        STAGED(quit),
                                        STAGED(refuses_to_start),
                                        cmocka_unit_test(library)};
