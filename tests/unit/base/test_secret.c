@@ -258,15 +258,15 @@ static void live_within(void *more) {
 /* What it has room for, and not a block more; all of it given back can be taken again. */
 static void end_at_the_bound(void *more) {
     struct rlimit addresses = {0};
-    size_t n_max = 0, n = 0;
+    size_t n_max = 0, n = 0, room = *(size_t *)more / 256 * sizeof(void *); /* first of all: the range may take all that is left */
+    void **blocks = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     addresses.rlim_cur = addresses.rlim_max = addresses_used() + *(size_t *)more;
-    if (setrlimit(RLIMIT_AS, &addresses) < 0 || (n_max = secret_range() / 256) == 0)
+    if (blocks == MAP_FAILED || setrlimit(RLIMIT_AS, &addresses) < 0 || (n_max = secret_range() / 256) == 0)
         _exit(1);
-    void **blocks = mmap(NULL, n_max * sizeof(*blocks), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (int turn = 0; turn < 2; turn++) {
         for (n = 0; n < n_max && (blocks[n] = secret_take(200)); n++)
             ;
-        if (blocks == MAP_FAILED || n != n_max || secret_take(200))
+        if (n != n_max || secret_take(200))
             _exit(1);
         while (n > 0)
             secret_give(blocks[--n]);
