@@ -27,8 +27,9 @@ enum {
     TUNNELS_PER_HOP_MAX = 64, /* tunnels of one pod to one address */
     TUNNELS_MAX = 32768,      /* of a worker */
     POD_SHARE = 2,            /* while there are other pods, one may hold this many times what is left free: two thirds of all */
-    FLOW_TUNNELS_MAX = 3,     /* tunnels that a flow sees lost before it gives up their endpoint */
-    FLOWS_DEFAULT_MIN = 1024, /* bounds of the automatic limit on flows */
+    TUNNEL_LATE_BYTES = 16 * 1024 * 1024, /* read after a tunnel's end was said; more than a peer that heard it had on the way */
+    FLOW_TUNNELS_MAX = 3,                 /* tunnels that a flow sees lost before it gives up their endpoint */
+    FLOWS_DEFAULT_MIN = 1024,             /* bounds of the automatic limit on flows */
     FLOWS_DEFAULT_MAX = 262144,
     FLOW_BYTES_ESTIMATE = 16384, /* for that limit: a flow with its share of TLS, HTTP/2 and a chunk now and then */
     BUFFERS_DEFAULT_MIN = 1024,  /* chunks: 16.5 MiB */

@@ -62,6 +62,7 @@ struct tunnel {
     struct bufq plain;         /* HTTP/2 frames that wait to be encrypted */
     struct buf_chunk *reading; /* during h2_feed: where its bytes lie */
     int fd;
+    uint32_t n_late; /* FLUSH: bytes that were read only to be thrown away */
     struct ring_op recv, send, control;
     struct ring_timer timer;
     enum close_reason reason; /* why it ended */

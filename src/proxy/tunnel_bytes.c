@@ -99,9 +99,10 @@ static void tunnel_received(struct ring_op *op, int n, const uint8_t *bytes, boo
 void tunnel_listen(struct tunnel *t) { ring_recv(t->worker->ring, &t->recv, t->fd, true, tunnel_received); }
 
 /* After the end was said nothing counts but that the peer ends too: to close a socket that is still sent to would
- * reset it, and take our last bytes with it. */
+ * reset it, and take our last bytes with it. One that sends on and on is reset. */
 static void tunnel_received_late(struct tunnel *t, int n, bool more) {
-    if (n < 0 && n != -ECANCELED)
+    t->n_late += (uint32_t)max_of(n, 0);
+    if ((n < 0 && n != -ECANCELED) || t->n_late > TUNNEL_LATE_BYTES)
         t->socket_lost = true;
     else if (n > 0 && !more)
         tunnel_listen(t);

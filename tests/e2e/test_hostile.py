@@ -232,6 +232,19 @@ def case_frame_floods(lab):
     still_serves(lab)
 
 
+def case_flood_that_goes_on(lab):
+    """A peer that sends on after its GOAWAY is cut: what is read only to be thrown away is bounded"""
+    serve(lab)
+    many, sent = frame(PING, 0, 0, b"12345678") * 4000, 0
+    with session(lab) as h:
+        with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError):
+            while sent < (512 << 20):
+                h.send(many)
+                sent += len(many)
+    expect(sent < 48 << 20, f"{sent >> 20} MiB were taken from a peer that was told to be calm")  # 16 and what sockets hold
+    still_serves(lab)
+
+
 def case_idle_connections(lab):
     """5,000 idle connections to 15008: cut in time, descriptors come back, others are served meanwhile"""
     serve(lab)
