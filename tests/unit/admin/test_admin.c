@@ -141,13 +141,26 @@ static char *ask(int fd, const char *request) {
     return hear(fd);
 }
 
-static void expect(int fd, const char *request, const char *status, const char *part) {
-    char *all = ask(fd, request);
+/* Takes the answer. */
+static void check_answer(char *all, const char *request, const char *status, const char *part) {
     char line[64];
     snprintf(line, sizeof(line), "HTTP/1.1 %s", status);
     if (!str_has_prefix(str_of(all), str_of(line)) || !strstr(all, part))
         fail_msg("%.60s: %s", request, all);
     free(all);
+}
+static void expect(int fd, const char *request, const char *status, const char *part) {
+    check_answer(ask(fd, request), request, status, part);
+}
+/* While the ends of others of this address are not noticed yet, one more is refused without a word: it comes again. */
+static void expect_in_the_end(uint16_t port, const char *request, const char *status, const char *part) {
+    uint64_t until = clock_mono_ns() + 10 * NS_PER_S;
+    char *all = NULL;
+    do {
+        free(all);
+        all = ask(open_tcp(port), request);
+    } while (!all[strspn(all, " ")] && clock_mono_ns() < until);
+    check_answer(all, request, status, part);
 }
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -287,7 +300,7 @@ static void slow_heads_and_crowds(void **state) {
     assert_true(took > 4 * NS_PER_S && took < 9 * NS_PER_S);
     for (size_t i = 1; i < array_size(crowd); i++)
         close(crowd[i]);
-    expect(open_tcp(port), GET("/workloads"), "200", "10.1.0.1");
+    expect_in_the_end(port, GET("/workloads"), "200", "10.1.0.1");
 }
 
 /* One host holds all connections it can get at a door, and its queue: a probe from another address is answered at once. */
