@@ -19,5 +19,6 @@ int cpu_latency_open(const char *device) {
 int cpu_latency_ask(int fd, int32_t us) {
     check(us <= CPU_LATENCY_US_MAX);
     int32_t value = us < 0 ? ASKS_NOTHING_US : us; /* in the processor's byte order, no other length */
-    return write(fd, &value, sizeof(value)) == (ssize_t)sizeof(value) ? 0 : err_origin(errno ? -errno : -EIO);
+    ssize_t n = write(fd, &value, sizeof(value));
+    return n == (ssize_t)sizeof(value) ? 0 : err_origin(n < 0 ? -errno : -EIO);
 }
